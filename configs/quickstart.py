@@ -1,0 +1,43 @@
+"""Quickstart: what neural arithmetic units promise and what they keep, on + - × ÷ in two minutes.
+
+From four numbers, learn a + b, a - b, a × b and a ÷ b of a = x1 + x2 + x3 + x4 and b = x1 + x2 for x in [1, 2], and be judged
+on [2, 6]: the simple task of Madsen & Johansen 2020 (arXiv 2001.05016, section 1.1) with small batches and a high learning
+rate. 32 seeds a cell.
+
+Command:  python -m experiments.run --config=configs/quickstart.py --workdir=runs/quickstart      (or scripts/run)
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The config of the quickstart."""
+    config = ConfigDict()
+
+    config.num_seeds = 32
+    config.first_seed = 0
+    config.num_steps = 50_000
+    config.eval_every = 1_000
+    config.batch_size = 32
+
+    config.unit = ConfigDict()
+    config.unit.initializer = "madsen_johansen"
+    config.unit.epsilon = 1e-7
+
+    config.network = ConfigDict({"name": "two_layer"})
+    config.network.hidden_size = 2
+
+    config.task = ConfigDict({"name": "static_arithmetic"})
+    config.task.input_size = 4
+    config.task.interpolation_range = (1.0, 2.0)
+    config.task.extrapolation_range = (2.0, 6.0)
+    config.task.subsets = ConfigDict({"name": "nested"})
+    config.task.beyond_training = False
+
+    config.optimizer = ConfigDict({"name": "adam"})
+    config.optimizer.learning_rate = 1e-2
+
+    config.grid = ConfigDict()
+    config.grid.unit = ("nac", "nac_mul", "nalu", "linear", "relu6")
+    config.grid.operation = ("add", "sub", "mul", "div")
+    return config

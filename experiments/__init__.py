@@ -1,0 +1,1 @@
+"""Experiments: configs in; tables, curves and pictures out. Run ``python -m experiments.run --help``."""

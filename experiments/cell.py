@@ -1,0 +1,174 @@
+"""Running one cell: all its seeds in one program, in a folder of its own, resumable at any moment."""
+
+import json
+import math
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import build
+from experiments.config import leaves
+from experiments.console import CellProgress
+from experiments.environment import differences
+from experiments.grid import Cell
+from experiments.results import Files, write_csv
+from experiments.stopping import Stopping
+from nalu_jax.checkpoint import Checkpoints, pack, write_atomic
+from nalu_jax.loop import Run, diverged, run_seeds
+from nalu_jax.stats import success_rate
+from nalu_jax.writer import TENSORBOARD_POINTS, MetricsFile, TensorBoard, summarise
+
+CHUNK_SECONDS = 1.0
+CHECKPOINT_SECONDS = 30.0
+
+
+class CellHost:
+    """The loop's host for one cell: paces the chunks, records, shows, saves."""
+
+    def __init__(self, cell: Cell, files: Files, progress: CellProgress, stopping: Stopping):
+        schedule = build.schedule(cell.config)
+        self.files = files
+        self.progress = progress
+        self.stopping = stopping
+        self.checkpoints = Checkpoints(files.checkpoints, say=progress.say)
+        self.metrics = MetricsFile(files.metrics)
+        self.thinning = math.ceil((schedule.num_steps // schedule.eval_every + 2) / TENSORBOARD_POINTS)
+        self.last_step = schedule.num_steps
+        self.length = 0
+        self.asked = self.saved = time.monotonic()
+
+    def resume(self, template: Run) -> Run | None:
+        """The newest whole checkpoint; what was recorded after it is dropped, and TensorBoard's view is made anew."""
+        stored = self.checkpoints.restore(template)
+        self.metrics.cut(stored.extra["metrics_size"] if stored else 0)
+        self.tensorboard = TensorBoard(self.files.path, every=self.thinning, say=self.progress.say)
+        if stored is None:
+            return None
+        step = int(stored.tree.step)
+        self.progress.say(f"resuming from step {step:,}")
+        for row in self.metrics.rows():
+            self.tensorboard.row(row)
+            self.progress.evaluated(row)
+        self.progress.advanced(step)
+        return stored.tree
+
+    def chunk_steps(self) -> int:
+        """As many steps as take about a second, going by the chunk before."""
+        now = time.monotonic()
+        if self.length:
+            rate = self.length / max(now - self.asked, 1e-3)
+            self.length = int(min(max(1, rate * CHUNK_SECONDS), 4 * self.length))
+        else:
+            self.length = 8
+        self.asked = now
+        return self.length
+
+    def evaluated(self, step: int, metrics: dict[str, np.ndarray]) -> None:
+        """Records an evaluation and shows it."""
+        row = summarise(step, metrics)
+        self.metrics.append(row)
+        self.tensorboard.row(row, last=step == self.last_step)
+        self.progress.evaluated(row)
+        self.progress.advanced(step)
+
+    def wants_checkpoint(self) -> bool:
+        """Every half minute, and at once when asked to stop."""
+        return self.stopping.asked or time.monotonic() - self.saved > CHECKPOINT_SECONDS
+
+    def save(self, step: int, run: Run) -> None:
+        """Commits a checkpoint. Interrupted if the run is to stop."""
+        self.progress.advanced(step)
+        self.checkpoints.save(step, run, {"metrics_size": self.metrics.sync()})
+        self.saved = time.monotonic()
+        self.stopping.check()
+
+
+def run_cell(cell: Cell, files: Files, progress: CellProgress, stopping: Stopping, environment: dict[str, Any]) -> None:
+    """Runs a cell, or what is left of it, to its end; ``seeds.csv`` is the last file that it writes."""
+    schedule = build.schedule(cell.config)
+    spec = build.task_spec(cell.config)
+    files.path.mkdir(parents=True, exist_ok=True)
+    changes = note_environment(cell, files, progress, environment)
+    host = CellHost(cell, files, progress, stopping)
+    run = run_seeds(
+        build.programs(cell.config),
+        schedule.seeds,
+        spec.task,
+        num_steps=schedule.num_steps,
+        eval_every=schedule.eval_every,
+        host=host,
+        resume_from=host.resume,
+    )
+    run = jax.tree.map(np.asarray, run)
+    host.save(int(run.step), run)
+
+    first = slice(schedule.num_seeds)  # without the seeds that only fill up the devices
+    params = {"best": run.record.best_params, "last": run.state.params}
+    write_atomic(files.params, pack(jax.tree.map(lambda leaf: leaf[first], params)))
+    result = {
+        "steps": schedule.num_steps,
+        "threshold": spec.threshold,
+        "untrained": build.untrained_errors(cell.config),
+        "environment_changes": changes,
+    }
+    write_atomic(files.result, json.dumps(result, indent=2).encode())
+    rows = seed_rows(cell.axes, run, schedule.num_seeds)
+    show_result(host.tensorboard, cell, run, rows, schedule.num_steps)
+    write_csv(files.seeds, rows)
+
+
+def seed_rows(axes: dict[str, Any], run: Run, num_seeds: int) -> list[dict[str, Any]]:
+    """A row a seed: whether and when it was solved, its errors at its best evaluation, and where it diverged."""
+    gone = diverged(run)
+    best = {name: values for name, values in run.record.best.items() if values.dtype == np.float32}
+    rows = []
+    for i in range(num_seeds):
+        solved = bool(run.record.best["solved"][i]) and not gone[i]
+        evaluated = run.record.best_step[i] >= 0
+        rows.append(
+            {
+                **axes,
+                "seed": int(run.state.seed[i]),
+                "solved": solved,
+                "solved_at": int(run.record.solved_at[i]) if solved else None,
+                "best_step": int(run.record.best_step[i]) if evaluated else None,
+                **{name: values[i] if evaluated else None for name, values in best.items()},
+                "diverged_at": int(run.state.step[i]) if gone[i] else None,
+            }
+        )
+    return rows
+
+
+def show_result(tensorboard: TensorBoard, cell: Cell, run: Run, rows: list[dict[str, Any]], step: int) -> None:
+    """Adds the weights of the best seed and the table of settings and results to TensorBoard."""
+    from experiments import plots
+
+    best = min(range(len(rows)), key=lambda i: rows[i]["interpolation_mse"] or math.inf)
+    params = jax.tree.map(lambda leaf: leaf[best], run.record.best_params)
+    tensorboard.image("weights of the best seed", plots.weight_pixels(cell.config, params, rows[best]["seed"]), step)
+    settings = {path: value if isinstance(value, int | float | str) else str(value) for path, value in leaves(cell.config)}
+    solved = sum(row["solved"] for row in rows)
+    results = {"result/success_rate": success_rate(solved, len(rows)).estimate}
+    for name in ("interpolation_mse", "extrapolation_mse"):
+        errors = [float(row[name]) for row in rows if row[name] is not None]
+        if errors:
+            results[f"result/{name}_median"] = float(np.median(errors))
+    tensorboard.hparams(settings, results, step)
+    tensorboard.close()
+
+
+def note_environment(cell: Cell, files: Files, progress: CellProgress, environment: dict[str, Any]) -> list[str]:
+    """Writes the cell's config.json on its first start; says, later, what has changed since. Returns all changes so far."""
+    described = {"config": json.loads(cell.config.to_json_best_effort()), "environment": environment, "changes": []}
+    if not files.config.exists():
+        write_atomic(files.config, json.dumps(described, indent=2).encode())
+        return []
+    before = json.loads(files.config.read_text())
+    found = differences(before["environment"], environment)
+    if found:
+        progress.say(f"not bit-exact from here on, the environment has changed: {'; '.join(found)}")
+        before |= {"environment": environment, "changes": before["changes"] + found}
+        write_atomic(files.config, json.dumps(before, indent=2).encode())
+    return before["changes"]

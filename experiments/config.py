@@ -1,0 +1,185 @@
+"""Config pages and the command line's changes to them.
+
+A page is a Python file with ``get_config(preset)``; ``--config=page.py:preset`` names it. ``--config.a.b=value`` changes a
+field, which keeps the type that it has on the page; ``--config.grid.x=v1,v2`` changes an axis of the grid, or adds one for
+the field x.
+"""
+
+import ast
+import importlib.util
+import inspect
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from experiments.faults import ConfigError
+from nalu_jax.registry import nearest
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def shipped() -> dict[str, str]:
+    """The config pages that come with the project, and the first line of what each says of itself."""
+    pages = {}
+    for path in sorted(CONFIGS.glob("*.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+        pages[f"{CONFIGS.name}/{path.name}"] = docstring.split("\n", 1)[0]
+    return pages
+
+
+def load(page: str) -> ConfigDict:
+    """The config of ``path/to/page.py`` or ``path/to/page.py:preset``."""
+    path, _, preset = page.partition(":")
+    if not Path(path).is_file():
+        raise ConfigError(f"--config: there is no file {path!r}; shipped are {', '.join(shipped())}")
+    spec = importlib.util.spec_from_file_location("config_page", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config: {path!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        line = getattr(error, "lineno", None) or inspect.trace()[-1].lineno
+        raise ConfigError(f"--config: {path}, line {line}: {type(error).__name__}: {error}") from error
+    if not hasattr(module, "get_config"):
+        raise ConfigError(f"--config: {path} has no function get_config")
+    if preset and not inspect.signature(module.get_config).parameters:
+        raise ConfigError(f"--config: {path} has no presets, got {preset!r}")
+    try:
+        return module.get_config(preset) if preset else module.get_config()
+    except ValueError as error:
+        raise ConfigError(f"--config: {error}") from error
+
+
+def split_overrides(arguments: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """The ``--config.path=text`` among the arguments as (path, text), and the other arguments."""
+    overrides, others = [], []
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, text = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name.startswith("config."):
+            path = name.removeprefix("config.")
+            overrides.append((path, text if equals else next(rest, "")))
+        else:
+            others.append(argument)
+    return overrides, others
+
+
+def override(config: ConfigDict, overrides: list[tuple[str, str]]) -> None:
+    """Changes fields of the config in place. ConfigError for an unknown field or a value of another type."""
+    seen: dict[str, str] = {}
+    for path, text in overrides:
+        if seen.setdefault(path, text) != text:
+            raise ConfigError(f"config.{path} is given twice, as {seen[path]!r} and as {text!r}")
+        *sections, field = path.split(".")
+        section = config
+        for name in sections:
+            known = [key for key, value in section.items() if isinstance(value, ConfigDict)]
+            if name not in known:
+                raise ConfigError(f"config.{path}: there is no section {name!r}{nearest(name, known)}")
+            section = section[name]
+        if path.startswith("grid."):
+            section[field] = parse(f"config.{path}", text, (axis_example(config, field),))
+        elif field not in section:
+            known = [known_path for known_path, _ in leaves(config)]
+            raise ConfigError(f"config.{path}: there is no such field{nearest(path, known)} --show_config shows all")
+        elif isinstance(section[field], ConfigDict):
+            raise ConfigError(f"config.{path} is a section: set one of {', '.join(section[field])}")
+        else:
+            section[field] = parse(f"config.{path}", text, section[field])
+
+
+def axis_example(config: ConfigDict, axis: str) -> Any:
+    """A value of the kind that an axis of the grid takes."""
+    if axis in config.grid and len(config.grid[axis]):
+        return config.grid[axis][0]
+    return config_at(config, axis_path(config, axis))
+
+
+def axis_path(config: ConfigDict, axis: str) -> str:
+    """The path of the field that an axis of the grid sets.
+
+    ``unit`` is unit.name and ``operation`` is task.operation; any other axis is the name of the one field so called.
+    """
+    special = {"unit": "unit.name", "operation": "task.operation"}
+    if axis in special:
+        return special[axis]
+    fields = {path: path.rsplit(".", 1)[-1] for path, _ in leaves(config) if not path.startswith("grid.")}
+    paths = [path for path, name in fields.items() if name == axis]
+    if len(paths) != 1:
+        known = sorted({*special, *fields.values()})
+        raise ConfigError(f"config.grid.{axis}: an axis is named after exactly one field{nearest(axis, known)}")
+    return paths[0]
+
+
+def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All fields with their paths."""
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def config_at(config: ConfigDict, path: str) -> Any:
+    """The value at a path."""
+    for name in path.split("."):
+        config = config[name]
+    return config
+
+
+def set_at(config: ConfigDict, path: str, value: Any) -> None:
+    """Sets the value at a path, the field being new or not."""
+    *sections, field = path.split(".")
+    for name in sections:
+        config = config[name]
+    config[field] = value
+
+
+def parse(field: str, text: str, example: Any) -> Any:
+    """The text as a value of the example's type. ConfigError, in a sentence, if it is none."""
+    if isinstance(example, bool):
+        if text.lower() not in ("true", "false"):
+            raise ConfigError(f"{field} must be true or false, got {text!r}")
+        return text.lower() == "true"
+    if isinstance(example, int | float):
+        return number(field, text, type(example))
+    if isinstance(example, tuple):
+        return parse_tuple(field, text, example)
+    return text
+
+
+def number(field: str, text: str, kind: type) -> Any:
+    """The text as an int (1e3 is one) or a finite float."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(f"{field} must be a {'whole' if kind is int else 'finite'} number, got {text!r}")
+    if kind is int and value != int(value):
+        raise ConfigError(f"{field} must be a whole number, got {text!r}")
+    # int(text) keeps digits that a float cannot.
+    return kind(text) if text.strip("+-").isdigit() else kind(value)
+
+
+def parse_tuple(field: str, text: str, example: tuple) -> tuple:
+    """The text as a tuple: ``a,b`` of names, ``1,2`` or ``(1,2),(3,4)`` of numbers."""
+    if example and isinstance(example[0], str):
+        names = tuple(name.strip() for name in text.strip("()[] ").split(",") if name.strip())
+        if not names:
+            raise ConfigError(f"{field} must be a list of names, got {text!r}")
+        return names
+    if example and isinstance(example[0], bool | int | float) and not any(bracket in text for bracket in "(["):
+        kind = example[0]
+        return tuple(parse(field, part.strip(), kind) for part in text.split(",") if part.strip())
+    try:
+        value = ast.literal_eval(f"({text},)")
+    except (ValueError, SyntaxError):
+        raise ConfigError(f"{field} must be numbers, such as 1,2 or (1,2),(3,4), got {text!r}") from None
+    if len(value) == 1 and isinstance(value[0], tuple):
+        value = value[0]
+    return value

@@ -1,0 +1,93 @@
+"""What a person at the terminal sees: a line of progress a cell, which plain output gets every ten seconds instead."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+PLAIN_EVERY = 10.0  # seconds
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:02:03 or 2:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def error(value: Any) -> str:
+    """A median error in a few characters."""
+    return "diverged" if value is None else f"{value:.1e}"
+
+
+class CellProgress:
+    """The line of one cell. ``say`` prints a sentence above it."""
+
+    def __init__(
+        self, console: Console, label: str, *, num_steps: int, num_seeds: int, now: Callable[[], float] = time.monotonic
+    ):
+        self.console = console
+        self.label = label
+        self.num_steps = num_steps
+        self.num_seeds = num_seeds
+        self.now = now
+        self.began: tuple[float, int] | None = None  # when and at which step the present process took up the cell
+        self.printed = now()
+        self.figures = ""
+        self.step = 0
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.line = self.bar.add_task(label, total=num_steps, text="compiling")
+        self.bar.start()
+
+    def say(self, sentence: str) -> None:
+        """Prints a sentence of its own."""
+        self.bar.console.print(f"{self.label}: {sentence}", soft_wrap=True, highlight=False, markup=False)
+
+    def evaluated(self, row: dict[str, Any]) -> None:
+        """Takes note of an evaluation, a row of the metrics file."""
+        medians = [f"{short} {error(row[name]['median'])}" for name, short in SHORT_NAMES.items() if name in row]
+        gone = f", {row['diverged']} diverged" if row["diverged"] else ""
+        self.figures = f"{', '.join(medians)}, solved {row['success']}/{row['seeds']}{gone}"
+
+    def advanced(self, step: int) -> None:
+        """Takes note of how far the cell has come."""
+        now = self.now()
+        if self.began is None:
+            self.began = (now, step)
+        self.step = step
+        text = f"{self.pace(now)}{self.figures}"
+        self.bar.update(self.line, completed=step, text=text)
+        if not self.console.is_terminal and now - self.printed >= PLAIN_EVERY:
+            self.printed = now
+            self.say(f"step {step:,} of {self.num_steps:,}, {text}")
+
+    def pace(self, now: float) -> str:
+        """Speed and time to go, once there is something to measure."""
+        assert self.began is not None
+        since, first = self.began
+        if now - since < 0.2 or self.step == first:
+            return ""
+        steps_per_second = (self.step - first) / (now - since)
+        left = (self.num_steps - self.step) / steps_per_second
+        return f"{steps_per_second * self.num_seeds / 1000:,.0f}k seed-steps/s, {clock(left)} to go, "
+
+    def __enter__(self) -> "CellProgress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the line; the last figures stay on the screen."""
+        self.bar.stop()
+        taken = f" in {clock(self.now() - self.began[0])}" if self.began else ""
+        self.say(f"{self.figures or 'stopped'} after {self.step:,} steps{taken}")
+
+
+SHORT_NAMES = {"interpolation_mse": "interpolation", "extrapolation_mse": "extrapolation"}

@@ -1,0 +1,121 @@
+"""Running an experiment: the cells of a grid one after another in a working directory, then tables and pictures."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from experiments import build, tables
+from experiments.cell import run_cell
+from experiments.console import CellProgress
+from experiments.environment import describe, differences
+from experiments.faults import ALL_DIVERGED, DONE, INTERRUPTED, ConfigError, EnvironmentFault, Interrupted
+from experiments.grid import Cell, cells
+from experiments.results import CellResult, Files, read_cell
+from experiments.stopping import Stopping
+from nalu_jax.checkpoint import write_atomic
+from nalu_jax.selftest import check_numbers
+
+
+def run_experiment(config: ConfigDict, workdir: Path, *, fresh: bool, console: Console) -> int:
+    """Runs all cells that are not finished, writes tables and pictures, shows the table, and returns the exit code.
+
+    Everything that can be refused is refused before anything is compiled: ConfigError for settings, EnvironmentFault for
+    the folder.
+    """
+    grid = list(cells(config))
+    for cell in grid:
+        build.check(cell.config)
+    with claimed(workdir, fresh=fresh, console=console):
+        same_config(workdir, config)
+        try:
+            train(grid, workdir, console)
+        except Interrupted:
+            console.print("interrupted; everything is saved, and the same command goes on from here", soft_wrap=True)
+            return INTERRUPTED
+        results = finished(grid, workdir)
+        console.print(tables.terminal_table(results))
+        console.print(
+            f"tables, curves and weights: {workdir}    curves live: tensorboard --logdir {workdir}", soft_wrap=True
+        )
+    return ALL_DIVERGED if any(result.all_diverged for result in results) else DONE
+
+
+def train(grid: list[Cell], workdir: Path, console: Console) -> None:
+    """Runs the cells that are not finished; then, unless they are there, draws the pictures. Interrupted at a signal."""
+    stopping = Stopping()
+    left = [cell for cell in grid if not Files(workdir / cell.name).seeds.exists()]
+    if left:
+        check_numbers()
+        environment = describe()
+        stopping.listen()
+    for number, cell in enumerate(left, len(grid) - len(left) + 1):
+        schedule = build.schedule(cell.config)
+        label = f"{number}/{len(grid)} {cell.name}"
+        with CellProgress(console, label, num_steps=schedule.num_steps, num_seeds=schedule.num_seeds) as progress:
+            run_cell(cell, Files(workdir / cell.name), progress, stopping, environment)
+        tables.write_tables(finished(grid, workdir), workdir)
+        stopping.check()
+    if left or not (workdir / "weights.png").exists():
+        draw(grid, workdir)
+
+
+def draw(grid: list[Cell], workdir: Path) -> None:
+    """Writes tables and pictures of the whole grid."""
+    from experiments import plots
+
+    results = finished(grid, workdir)
+    tables.write_tables(results, workdir)
+    plots.curves(results, workdir / "curves.png")
+    plots.weights(results, [cell.config for cell in grid], workdir / "weights.png")
+
+
+def finished(grid: list[Cell], workdir: Path) -> list[CellResult]:
+    """The finished cells."""
+    folders = [(cell.axes, workdir / cell.name) for cell in grid]
+    return [read_cell(axes, folder) for axes, folder in folders if Files(folder).seeds.exists()]
+
+
+@contextlib.contextmanager
+def claimed(workdir: Path, *, fresh: bool, console: Console) -> Iterator[None]:
+    """The working directory, made if need be, and ours alone. EnvironmentFault if it cannot be."""
+    if workdir.exists() and not workdir.is_dir():
+        raise EnvironmentFault(f"--workdir: {workdir} is a file, not a folder")
+    try:
+        workdir.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(workdir.parent / f".{workdir.name}.lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise EnvironmentFault(f"--workdir: {workdir} is in use by another process") from None
+    except OSError as error:
+        raise EnvironmentFault(f"--workdir: {workdir} cannot be written ({error.strerror})") from error
+    try:
+        if fresh and (workdir / "config.json").exists():
+            aside = next(path for n in range(1, 10**6) if not (path := Path(f"{workdir}.{n}")).exists())
+            workdir.rename(aside)
+            console.print(f"the earlier run is now in {aside}", soft_wrap=True)
+        workdir.mkdir(exist_ok=True)
+        write_atomic(workdir / ".writable", b"")
+        yield
+    finally:
+        lock.release()
+
+
+def same_config(workdir: Path, config: ConfigDict) -> None:
+    """Writes the config of a new run; ConfigError, with the differences, if the folder holds a run with another."""
+    path = workdir / "config.json"
+    now: dict[str, Any] = json.loads(config.to_json_best_effort())
+    if not path.exists():
+        write_atomic(path, json.dumps(now, indent=2).encode())
+        return
+    found = differences(json.loads(path.read_bytes()), now)
+    if found:
+        raise ConfigError(
+            f"{workdir} holds a run with another config ({'; '.join(found)}): choose another --workdir, or --fresh to set "
+            "that run aside"
+        )

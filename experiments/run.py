@@ -1,0 +1,91 @@
+"""Runs an experiment: ``python -m experiments.run --config=PAGE --workdir=FOLDER``."""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+from rich.console import Console
+
+from experiments.config import leaves, load, override, shipped, split_overrides
+from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, EnvironmentFault
+
+EXAMPLES = """\
+Examples
+
+  python -m experiments.run --config=configs/quickstart.py
+  python -m experiments.run --config=configs/static_arithmetic.py:simple --workdir=runs/simple
+  python -m experiments.run --config=configs/static_arithmetic.py --workdir=runs/x \\
+      --config.grid.unit=nac,nalu --config.grid.operation=add,mul --config.num_seeds=100 --config.num_steps=200000
+  python -m experiments.run --config=configs/static_arithmetic.py --config.grid.learning_rate=1e-3,1e-2
+  tensorboard --logdir runs/x
+
+The same command again goes on where a run was; a finished run prints its table. Exit codes: 0 done, 2 a setting that cannot
+be, 3 a fault of the machine (disk, folder, jax), 4 done but a cell has no seed left, 75 interrupted, to be continued.
+
+Flags
+"""
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("config", None, "Config page, path.py or path.py:preset.", flag_values=FLAGS)
+flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/<page>[-<preset>].", flag_values=FLAGS)
+flags.DEFINE_bool("fresh", False, "Set the folder's earlier run aside and start over.", flag_values=FLAGS)
+flags.DEFINE_bool("list_configs", False, "List the config pages that are shipped.", flag_values=FLAGS)
+flags.DEFINE_bool("show_config", False, "Show the config with all its fields, and stop.", flag_values=FLAGS)
+flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=FLAGS)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs what the arguments say, and returns the exit code."""
+    console = Console()
+    try:
+        return command(arguments, console)
+    except (ConfigError, flags.Error) as error:
+        return complain(error, BAD_CONFIG)
+    except (EnvironmentFault, OSError) as error:  # OSError: a full disk, a folder that was taken away
+        return complain(error, BAD_ENVIRONMENT)
+
+
+def complain(error: Exception, code: int) -> int:
+    """Says in one line what is wrong."""
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    return code
+
+
+def command(arguments: list[str], console: Console) -> int:
+    """Reads the command line and does what it asks for."""
+    overrides, others = split_overrides(arguments)
+    stray = FLAGS(["experiments.run", *others])[1:]
+    if stray:
+        hint = f": did you mean --{stray[0]}?" if stray[0].startswith("config.") else ""
+        raise ConfigError(f"stray argument {stray[0]!r}{hint}")
+    if FLAGS.help:
+        console.print(EXAMPLES + FLAGS.main_module_help().split("\n", 1)[-1], highlight=False, markup=False, soft_wrap=True)
+        return DONE
+    if FLAGS.list_configs:
+        for page, line in shipped().items():
+            console.print(f"{page}\n    {line}", highlight=False, markup=False, soft_wrap=True)
+        return DONE
+    if FLAGS.config is None:
+        raise ConfigError("--config is missing; --list_configs lists the pages, --help shows examples")
+    config = load(FLAGS.config)
+    override(config, overrides)
+    if FLAGS.show_config:
+        for path, value in leaves(config):
+            console.print(f"--config.{path}={shown(value)}", highlight=False, markup=False, soft_wrap=True)
+        return DONE
+    # jax is imported only now: what is wrong with the command line is said at once.
+    from experiments.experiment import run_experiment
+
+    workdir = Path(FLAGS.workdir or Path("runs") / Path(FLAGS.config.replace(":", "-").replace(".py", "")).name)
+    return run_experiment(config, workdir, fresh=FLAGS.fresh, console=console)
+
+
+def shown(value: object) -> str:
+    """A value as it is written on the command line."""
+    if isinstance(value, tuple):
+        return ",".join(f"({shown(part)})" if isinstance(part, tuple) else str(part) for part in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

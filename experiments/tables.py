@@ -1,0 +1,164 @@
+"""Tables of finished cells: the summary with the field's success criterion, and the scores of the 2018 paper."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from tabulate import tabulate
+
+from experiments.results import CellResult, write_csv
+from nalu_jax.checkpoint import write_atomic
+from nalu_jax.stats import quantiles, solved_at_mean, sparsity_error_mean, success_rate
+
+
+def summary_row(result: CellResult) -> dict[str, Any]:
+    """A cell's row of summary.csv.
+
+    Criterion and intervals (95 %) are those of Madsen & Johansen 2020 (arXiv 2001.05016): a seed is solved if its test
+    error at its lowest validation error is below the threshold. "Solved at" and the sparsity error are over solved seeds;
+    the median errors are over all, at each seed's best evaluation.
+    """
+    solved, columns = result.solved, result.seeds
+    rate = success_rate(int(solved.sum()), len(solved))
+    steps = solved_at_mean(columns["solved_at"][solved])
+    sparsity = sparsity_error_mean(columns["sparsity_error"][solved])
+    return {
+        **result.axes,
+        "seeds": len(solved),
+        "steps": result.result["steps"],
+        "success_rate": rate.estimate,
+        "success_low": rate.low,
+        "success_high": rate.high,
+        "solved_at_median": float(np.median(columns["solved_at"][solved])) if solved.any() else None,
+        "solved_at_mean": steps.estimate,
+        "solved_at_low": steps.low,
+        "solved_at_high": steps.high,
+        "sparsity_error_mean": sparsity.estimate,
+        "sparsity_error_low": sparsity.low,
+        "sparsity_error_high": sparsity.high,
+        "interpolation_mse_median": quantiles(columns["interpolation_mse"], (0.5,))[0],
+        "extrapolation_mse_median": quantiles(columns["extrapolation_mse"], (0.5,))[0],
+        "diverged": int(np.isfinite(columns["diverged_at"]).sum()),
+    }
+
+
+def readable(row: dict[str, Any], axes: list[str]) -> dict[str, str]:
+    """A row of the summary as a person reads it."""
+
+    def number(value: Any) -> str:
+        return "–" if value is None or np.isnan(value) else f"{value:.1e}"
+
+    def interval(name: str) -> str:
+        if row[f"{name}_mean"] is None or np.isnan(row[f"{name}_mean"]):
+            return "–"
+        low, high = row[f"{name}_low"], row[f"{name}_high"]
+        return number(row[f"{name}_mean"]) + ("" if np.isnan(low) else f" [{number(low)}, {number(high)}]")
+
+    percent = [f"{100 * row[name]:.0f}" for name in ("success_rate", "success_low", "success_high")]
+    return {
+        **{axis: str(row[axis]) for axis in axes},
+        "success": f"{percent[0]} % [{percent[1]}, {percent[2]}]",
+        "solved at, median": number(row["solved_at_median"]),
+        "solved at, mean": interval("solved_at"),
+        "sparsity error": interval("sparsity_error"),
+        "interpolation": number(row["interpolation_mse_median"]),
+        "extrapolation": number(row["extrapolation_mse_median"]),
+        "diverged": str(row["diverged"]) if row["diverged"] else "",
+    }
+
+
+def write_tables(results: list[CellResult], folder: Path) -> None:
+    """Writes summary.{csv,md,tex}, seeds.csv and scores.{md,tex}."""
+    rows = [summary_row(result) for result in results]
+    write_csv(folder / "summary.csv", rows)
+    write_csv(folder / "seeds.csv", seed_rows(results))
+    people = [readable(row, list(results[0].axes)) for row in rows]
+    caption = (
+        f"{rows[0]['seeds']} seeds a cell, {rows[0]['steps']:,} steps. Success: test error below the threshold at the lowest "
+        "validation error. Brackets: 95 % intervals. Solved at and sparsity error: solved seeds only. Interpolation and "
+        "extrapolation: median squared error over all seeds."
+    )
+    write_table(folder / "summary", people, caption)
+    write_table(folder / "scores", score_rows(results), SCORES_CAPTION)
+
+
+def write_table(stem: Path, rows: list[dict[str, str]], caption: str) -> None:
+    """Writes a table as Markdown and as LaTeX (booktabs)."""
+    markdown = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+    write_atomic(stem.with_suffix(".md"), f"{markdown}\n\n{caption}\n".encode())
+    latex = tabulate(rows, headers="keys", tablefmt="latex_booktabs", disable_numparse=True)
+    for character, command in LATEX.items():
+        latex = latex.replace(character, command)
+    note = caption.replace("%", r"\%")
+    write_atomic(stem.with_suffix(".tex"), f"% needs \\usepackage{{booktabs}}\n{latex}\n% {note}\n".encode())
+
+
+LATEX = {"–": "--", "√": r"$\surd$", "×": r"$\times$", "÷": r"$\div$", "−": "$-$", "²": "$^2$"}
+
+
+def seed_rows(results: list[CellResult]) -> list[dict[str, Any]]:
+    """The rows of all cells' seeds.csv, as they stand there."""
+    import csv
+
+    rows = []
+    for result in results:
+        with open(result.files.seeds, newline="") as file:
+            rows += list(csv.DictReader(file))
+    return rows
+
+
+# The 2018 paper's order of operations and the way it writes them (its table 1).
+SCORE_OPERATIONS = {"add": "a + b", "sub": "a − b", "mul": "a × b", "div": "a ÷ b", "squared": "a²", "root": "√a"}
+SCORES_CAPTION = (
+    "Score of Trask et al. 2018, table 1: 100 times the error over that of untrained dense networks on the same task (mean "
+    "over seeds, last column); 0 is perfect, 100 as bad as untrained. Median over seeds, the best seed in parentheses."
+)
+
+
+def score_rows(results: list[CellResult]) -> list[dict[str, str]]:
+    """The normalised scores, shaped like table 1 of Trask et al. 2018: a row an operation, a column a unit."""
+    rows = []
+    labels = list(dict.fromkeys(result.label for result in results))
+    operations = sorted({str(r.axes.get("operation", "")) for r in results}, key=[*SCORE_OPERATIONS, ""].index)
+    for error in ("interpolation", "extrapolation"):
+        for operation in operations:
+            cells = {r.label: r for r in results if str(r.axes.get("operation", "")) == operation}
+            untrained = next(iter(cells.values())).result["untrained"][f"{error}_mse"]
+            row = {"range": error, "task": SCORE_OPERATIONS.get(operation, operation)}
+            row |= {label: score(cells[label].seeds[f"{error}_mse"], untrained) for label in labels if label in cells}
+            rows.append(row | {"untrained error": f"{untrained:.3g}"})
+    return rows
+
+
+def score(errors: np.ndarray, untrained: float) -> str:
+    """Median and best of 100 · error / untrained error, as the paper prints them."""
+
+    def printed(value: float) -> str:
+        return "–" if not np.isfinite(value) else ">999" if value > 999 else f"{value:.1f}"
+
+    scores = 100 * np.where(np.isnan(errors), np.inf, errors) / untrained
+    return f"{printed(quantiles(scores, (0.5,))[0])} ({printed(scores.min())})"
+
+
+def terminal_table(results: list[CellResult]) -> Table:
+    """The summary for the screen, in eighty columns if the names are short: medians and the success rate."""
+    names = {
+        "solved at, median": "solved at",
+        "sparsity error": "sparsity",
+        "interpolation": "interp.",
+        "extrapolation": "extrap.",
+    }
+    shown = [*results[0].axes, "success", *names, "diverged"]
+    rows = [readable(summary_row(result), list(results[0].axes)) for result in results]
+    if not any(row["diverged"] for row in rows):
+        shown.remove("diverged")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in shown:
+        table.add_column(names.get(name, name), justify="left" if name in results[0].axes else "right", no_wrap=True)
+    for i, row in enumerate(rows):
+        last_of_unit = i + 1 < len(rows) and rows[i + 1][shown[0]] != row[shown[0]]
+        table.add_row(*(row[name].split(" [")[0] if name == "sparsity error" else row[name] for name in shown))
+        if last_of_unit:
+            table.add_row()
+    return table

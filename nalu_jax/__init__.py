@@ -1,0 +1,24 @@
+"""Neural arithmetic units in JAX and Flax.
+
+The functional core, ``nalu_jax.functional``, needs jax alone; the Linen modules are imported when they are first named.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nalu_jax.units import NAC, NALU, Linear, NACMul, Unit
+
+__version__ = "0.1.0"
+__all__ = ["NAC", "NALU", "Linear", "NACMul", "Unit"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from nalu_jax import units
+
+        return getattr(units, name)
+    raise AttributeError(f"module 'nalu_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,73 @@
+"""The published initialisations, each with its source, as ``(key, shape, dtype) → array`` with shape ``(in, out)``."""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from scipy.optimize import brentq
+
+from nalu_jax.registry import INITIALIZERS
+from nalu_jax.types import Array
+
+Initializer = Callable[..., Array]
+
+
+def uniform(radius: float) -> Initializer:
+    """U(-radius, radius)."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -radius, radius)
+
+    return init
+
+
+@INITIALIZERS.register("glorot_uniform")
+def glorot_uniform(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+    """U(-r, r) with r = √(6 / (in + out)), for Ŵ, M̂ and G alike.
+
+    Glorot & Bengio 2010; the 2018 paper states no initialisation, and most of its reimplementations take this one.
+    """
+    return uniform(math.sqrt(6 / sum(shape)))(key, shape, dtype)
+
+
+@functools.cache
+def nac_radius(inputs: int, outputs: int) -> float:
+    """Radius r for which Ŵ, M̂ ~ U(-r, r) gives the NAC weight a variance of 2 / fan.
+
+    Var[tanh(Ŵ) σ(M̂)] = (1 - tanh(r) / r) (r - tanh(r / 2)) / (2 r) is solved for r in [0, 10] with
+    fan = max(in + out, 5): the variance cannot exceed 1/2, so that smaller fans have no solution. 100 → 2 gives 0.503909;
+    2 → 1 gives 9.471406, where most weights start at -1, 0 or 1. Madsen & Johansen 2020 (arXiv 2001.05016), appendix on
+    the NAC's moments, and their published code.
+    """
+    fan = max(inputs + outputs, 5)
+
+    def excess(r: float) -> float:
+        return fan * nac_weight_variance(r) - 2
+
+    return float(brentq(excess, 1e-6, 10, xtol=1e-14))
+
+
+def nac_weight_variance(r: float) -> float:
+    """Var[tanh(Ŵ) σ(M̂)] for Ŵ, M̂ ~ U(-r, r); formula and source as in nac_radius."""
+    return (1 - math.tanh(r) / r) * (r - math.tanh(r / 2)) / (2 * r)
+
+
+@INITIALIZERS.register("madsen_johansen")
+def madsen_johansen(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+    """Ŵ, M̂ ~ U(-r, r) with r from nac_radius. Madsen & Johansen 2020 (arXiv 2001.05016)."""
+    return uniform(nac_radius(*shape))(key, shape, dtype)
+
+
+def scaled_uniform(gain: float, mode: str) -> Initializer:
+    """U(-r, r) with r = gain √(3 / in) (mode "fan_in") or r = gain √(6 / (in + out)) (mode "fan_avg").
+
+    Gain √2 with fan_in is He et al. 2015, gain 1 with fan_avg is Glorot & Bengio 2010.
+    """
+
+    def init(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+        fan = shape[0] if mode == "fan_in" else sum(shape) / 2
+        return uniform(gain * math.sqrt(3 / fan))(key, shape, dtype)
+
+    return init

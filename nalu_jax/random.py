@@ -1,0 +1,72 @@
+"""Keys by position, and the bit generator behind them.
+
+A key is a function of where its numbers are used: for what purpose, in which seed, at which step. None is stored or
+handed on, so a resumed run draws what the uninterrupted one draws, and a seed's numbers do not depend on the seeds that
+run beside it.
+"""
+
+import enum
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.random import define_prng_impl, threefry_prng_impl
+
+from nalu_jax.types import Array
+
+
+class Purpose(enum.IntEnum):
+    """What random numbers are for. The numbers are part of every published result: never renumber."""
+
+    PARAMETERS = 0
+    TASK = 1
+    TRAINING = 2
+
+
+def key_at(purpose: Purpose, seed: Array, step: Array | None = None) -> Array:
+    """The key of a position: fold_in(fold_in(fold_in(root, purpose), seed), step)."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0, impl=THREEFRY), purpose), seed)
+    return key if step is None else jax.random.fold_in(key, step)
+
+
+def threefry_2x32(key: Array, high: Array, low: Array) -> tuple[Array, Array]:
+    """Threefry-2x32 with 20 rounds: the counter (high, low) u32[...] encrypted under key u32[2].
+
+    Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3.
+    """
+    rotations = ((13, 15, 26, 6), (17, 29, 16, 24))
+    schedule = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
+    x0, x1 = high + schedule[0], low + schedule[1]
+    for block in range(5):
+        for rotation in rotations[block % 2]:
+            x0 = x0 + x1
+            x1 = x0 ^ (x1 << np.uint32(rotation) | x1 >> np.uint32(32 - rotation))
+        x0 = x0 + schedule[(block + 1) % 3]
+        x1 = x1 + schedule[(block + 2) % 3] + np.uint32(block + 1)
+    return x0, x1
+
+
+def random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
+    """The bits that ``jax.random.bits`` draws from a threefry key, computed in one pass over the output.
+
+    On CPU JAX lowers threefry to a loop that goes over the whole array at each round, which takes three to four times as
+    long. Widths other than 32 bits, and more numbers than a 32-bit counter can count, are left to JAX.
+    """
+    if bit_width != 32 or np.prod(shape, dtype=object) >= 2**32:
+        return threefry_prng_impl.random_bits(key, bit_width, shape)
+    strides = np.cumprod((1, *shape[:0:-1]), dtype=np.uint32)[::-1]
+    axes = [jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * stride for axis, stride in enumerate(strides[: len(shape)])]
+    counter = sum(axes, jnp.zeros(shape, jnp.uint32))
+    high, low = threefry_2x32(key, jnp.zeros_like(counter), counter)
+    return high ^ low
+
+
+THREEFRY = define_prng_impl(
+    key_shape=(2,),
+    seed=threefry_prng_impl.seed,
+    split=threefry_prng_impl.split,
+    fold_in=threefry_prng_impl.fold_in,
+    random_bits=random_bits,
+    name="threefry2x32_one_pass",
+    tag="fry1",
+)

@@ -1,0 +1,80 @@
+"""Ranges that inputs are drawn from: an interval, or several with equal chances."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nalu_jax.types import Array
+
+
+def uniform_on(key: Array, lows: Array, width: Array, shape: tuple[int, ...]) -> Array:
+    """Float32 numbers, uniform on a union of intervals of one width: lows f32[intervals], width f32[] → f32[shape]."""
+    if len(lows) == 1:
+        return lows[0] + width * jax.random.uniform(key, shape, jnp.float32)
+    # One draw serves both choices: its integer part picks the interval, its fraction the place in it.
+    place = jax.random.uniform(key, shape, jnp.float32, 0, len(lows))
+    pick = jnp.floor(place)
+    return lows[pick.astype(jnp.int32)] + width * (place - pick)
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Uniform on one interval, or on a union of intervals: each element picks one with equal chances.
+
+    ``intervals`` is ``(low, high)`` or ``((low, high), (low, high), ...)``. Raises ValueError if it is neither, if a bound
+    is not finite, if an interval is empty or reversed, or if the intervals differ in width: equal chances would then not
+    be uniform.
+    """
+
+    intervals: tuple[tuple[float, float], ...]
+
+    def __init__(self, intervals):
+        given = intervals
+        if isinstance(intervals, Range):
+            intervals = intervals.intervals
+        try:
+            pairs = tuple(intervals) if np.ndim(intervals[0]) else (tuple(intervals),)
+            pairs = tuple((float(low), float(high)) for low, high in pairs)
+        except (TypeError, ValueError, IndexError, KeyError):
+            raise ValueError(f"a range is 'low,high' or '(low,high),(low,high)', got {given!r}") from None
+        for low, high in pairs:
+            if not (math.isfinite(low) and math.isfinite(high)):
+                raise ValueError(f"the bounds of a range must be finite numbers, got {given!r}")
+            if low >= high:
+                raise ValueError(f"a range must go from a lower to a higher number, got {low:g},{high:g}")
+        if len({round(high - low, 9) for low, high in pairs}) > 1:
+            raise ValueError(f"the intervals of a range must be of equal width, got {given!r}")
+        object.__setattr__(self, "intervals", pairs)
+
+    @property
+    def low(self) -> float:
+        """The smallest number of the range."""
+        return min(low for low, _ in self.intervals)
+
+    @property
+    def high(self) -> float:
+        """The end of the range: no number is larger."""
+        return max(high for _, high in self.intervals)
+
+    @property
+    def lows(self) -> np.ndarray:
+        """Where the intervals begin, f32[intervals]."""
+        return np.asarray([low for low, _ in self.intervals], np.float32)
+
+    @property
+    def width(self) -> np.ndarray:
+        """How wide each interval is, f32[]."""
+        return np.float32(self.intervals[0][1] - self.intervals[0][0])
+
+    def fixed(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+        """Float64 numbers of the range, for batches that never change."""
+        if len(self.intervals) == 1:
+            return rng.uniform(self.low, self.high, shape)
+        choices = np.stack([rng.uniform(low, high, shape) for low, high in self.intervals])
+        return np.take_along_axis(choices, rng.randint(len(choices), size=(1, *shape)), axis=0)[0]
+
+    def __str__(self) -> str:
+        return " ∪ ".join(f"[{low:g}, {high:g}]" for low, high in self.intervals)

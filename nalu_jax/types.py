@@ -1,0 +1,72 @@
+"""The vocabulary of nalu_jax: what a batch, a task and a learner are. No logic."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+Array = jax.Array
+Params = Any  # a tree of arrays
+Draw = Any  # what a task drew for one seed, a tree of arrays
+Metrics = dict[str, Array]
+
+
+class Batch(NamedTuple):
+    """Examples as columns: inputs ``[in, batch]``, targets ``[out, batch]``.
+
+    ``keep`` ``[batch]`` is False for the rows of a fixed batch that do not count for this seed; None means that all do.
+    """
+
+    inputs: Array
+    targets: Array
+    keep: Array | None = None
+
+
+class TrainState(NamedTuple):
+    """Everything that one seed's training is, and nothing but arrays."""
+
+    seed: Array  # u32[]
+    step: Array  # i32[], optimizer steps taken
+    params: Params
+    opt_state: Any
+    draw: Draw  # what the task drew for this seed
+
+
+class Task(Protocol):
+    """What is to be learned and when it counts as learned, as a tree of the arrays that all seeds share.
+
+    A task is a registered dataclass: its arrays are leaves, and what shapes depend on is static. It is an argument of the
+    compiled programs, which therefore serve every task of the same shapes.
+    """
+
+    def init(self, key: Array) -> Draw:
+        """What differs between seeds, e.g. where the summed subsets lie."""
+        ...
+
+    def sample(self, key: Array, draw: Draw, batch_size: int) -> Batch:
+        """Fresh training examples."""
+        ...
+
+    def evaluations(self, draw: Draw) -> Mapping[str, Batch]:
+        """The fixed batches that a seed is judged on, by name."""
+        ...
+
+    def loss(self, outputs: Array, batch: Batch) -> Array:
+        """What training minimises, f32[]."""
+        ...
+
+    def metrics(self, outputs: Array, batch: Batch) -> Metrics:
+        """What is reported of a batch, each f32[]."""
+        ...
+
+    def solved(self, metrics: Metrics) -> Array:
+        """Whether the metrics of all evaluations together mean solved, bool[]."""
+        ...
+
+
+class Learner(NamedTuple):
+    """Three pure functions of one seed; the loop vmaps them over many."""
+
+    init: Callable[[Array, Task], TrainState]  # (seed, task) → state
+    step: Callable[[TrainState, Task], tuple[TrainState, Metrics]]
+    evaluate: Callable[[TrainState, Task], Metrics]

@@ -1,0 +1,112 @@
+"""The dense baselines of the papers: a linear map with bias, then one of the activations they compare with."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from nalu_jax import functional as F
+from nalu_jax.initializers import Initializer, scaled_uniform
+from nalu_jax.registry import UNITS
+from nalu_jax.types import Array
+from nalu_jax.units.base import Unit
+
+
+class ActivationSpec(NamedTuple):
+    """An activation and the initialisation that its layer's weights are given."""
+
+    function: Callable[[Array], Array]
+    kernel_init: Initializer
+
+
+def threshold(x: Array) -> Array:
+    """x where x > 1, else 1: θ = v = 1, which comes nearest to the row "Threshold" of the 2018 paper's table 5."""
+    return jnp.where(x > 1, x, 1.0)
+
+
+HE = scaled_uniform(math.sqrt(2), "fan_in")
+GLOROT = scaled_uniform(1.0, "fan_avg")
+GLOROT_TANH = scaled_uniform(5 / 3, "fan_avg")
+
+# The activations of figure 1, table 5 and table 6 of Trask et al. 2018, with PyTorch's default constants, which the names
+# in table 5 point to. The papers give an initialisation for the first eight only (Madsen & Johansen's code: gains for
+# Tanh, Sigmoid, Softsign and SELU, He for the rest); the others take that of their nearest kin.
+ACTIVATIONS: dict[str, ActivationSpec] = {
+    "relu": ActivationSpec(jax.nn.relu, HE),
+    "relu6": ActivationSpec(jax.nn.relu6, HE),
+    "elu": ActivationSpec(jax.nn.elu, HE),
+    "tanh": ActivationSpec(jnp.tanh, GLOROT_TANH),
+    "sigmoid": ActivationSpec(jax.nn.sigmoid, GLOROT),
+    "softsign": ActivationSpec(jax.nn.soft_sign, GLOROT),
+    "selu": ActivationSpec(jax.nn.selu, scaled_uniform(1.0, "fan_in")),
+    "crelu": ActivationSpec(lambda x: jnp.concatenate([jax.nn.relu(x), jax.nn.relu(-x)]), HE),
+    "leaky_relu": ActivationSpec(jax.nn.leaky_relu, HE),
+    "hardtanh": ActivationSpec(jax.nn.hard_tanh, GLOROT_TANH),
+    "tanhshrink": ActivationSpec(lambda x: x - jnp.tanh(x), GLOROT),
+    "softshrink": ActivationSpec(lambda x: jnp.sign(x) * jax.nn.relu(jnp.abs(x) - 0.5), GLOROT),
+    "hardshrink": ActivationSpec(lambda x: jnp.where(jnp.abs(x) > 0.5, x, 0.0), GLOROT),
+    "softplus": ActivationSpec(jax.nn.softplus, HE),
+    "threshold": ActivationSpec(threshold, HE),
+}
+
+
+@UNITS.register("linear")
+class Linear(Unit):
+    """Linear map with bias: y = W x + b, W Glorot uniform and b = 0 at the start; the papers' "Linear" and "None"."""
+
+    kernel_init: Initializer = GLOROT
+
+    @nn.compact
+    def columns(self, x: Array) -> Array:
+        """[in, ...] → [features, ...]."""
+        return self.affine(x)
+
+    def affine(self, x: Array) -> Array:
+        """W x + b, to be called inside a compact method: [in, ...] → [features, ...]."""
+        w = self.param("w", self.kernel_init, (x.shape[0], self.features), self.param_dtype)
+        b = self.param("b", nn.initializers.zeros, (self.features,), self.param_dtype)
+        self.weight("w", w)
+        return F.linear(x, w) + b.reshape(b.shape + (1,) * (x.ndim - 1))
+
+
+class Activation(Linear):
+    """Dense layer with an activation: y = f(W x + b).
+
+    ``activation`` is a key of ACTIVATIONS. "crelu" returns relu(z) above relu(-z), so twice ``features`` outputs.
+    """
+
+    last_layer: ClassVar[str | None] = "linear"
+
+    activation: str = "relu"
+
+    @nn.compact
+    def columns(self, x: Array) -> Array:
+        """[in, ...] → [features, ...]."""
+        return ACTIVATIONS[self.activation].function(self.affine(x))
+
+
+for _name, _spec in ACTIVATIONS.items():
+    UNITS.register(_name)(functools.partial(Activation, activation=_name, kernel_init=_spec.kernel_init))
+
+
+@UNITS.register("prelu")
+class PReLU(Linear):
+    """Dense layer with a learned slope: y = max(0, z) + α min(0, z), z = W x + b, one α a layer, 0.25 at the start.
+
+    He et al. 2015; a row of table 5 of Trask et al. 2018.
+    """
+
+    last_layer: ClassVar[str | None] = "linear"
+
+    kernel_init: Initializer = HE
+
+    @nn.compact
+    def columns(self, x: Array) -> Array:
+        """[in, ...] → [features, ...]."""
+        alpha = self.param("alpha", nn.initializers.constant(0.25), (), self.param_dtype)
+        z = self.affine(x)
+        return jnp.maximum(z, 0) + alpha * jnp.minimum(z, 0)
