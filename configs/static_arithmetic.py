@@ -7,9 +7,9 @@ Presets, chosen by what follows the colon:
   configs/static_arithmetic.py:simple            their section 1.1: t = (x1 + x2)(x1 + x2 + x3 + x4), 200,000 steps
   configs/static_arithmetic.py:trask             Trask et al. 2018 (arXiv 1808.00508), section 4.1 and tables 1, 6 and 7
 
-The 2018 paper does not state its data; the preset takes x ~ U[0, 0.5], slices of 5 to 15 of 100 inputs without common ones,
-and a test on U[0, 2] beyond the training range. It says Adam nowhere for this task: for RMSProp, which many reimplementations
-use, add --config.optimizer.name=rmsprop --config.optimizer.learning_rate=1e-2.
+The 2018 paper does not state its data; the preset takes x ~ U[0, 0.5], slices of 5 to 15 of the 100 inputs, none shared, and
+a test on U[0, 2] beyond the training range. Nor does it state an optimizer for this task: for RMSProp, which many
+reimplementations use, add --config.optimizer.name=rmsprop --config.optimizer.learning_rate=1e-2.
 
 Command:  python -m experiments.run --config=configs/static_arithmetic.py:simple --workdir=runs/simple
 """

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from experiments import build
-from experiments.config import leaves
+from experiments.config import axis_path, leaves
 from experiments.console import CellProgress
 from experiments.environment import differences
 from experiments.grid import Cell
@@ -148,7 +148,12 @@ def show_result(tensorboard: TensorBoard, cell: Cell, run: Run, rows: list[dict[
     best = min(range(len(rows)), key=lambda i: rows[i]["interpolation_mse"] or math.inf)
     params = jax.tree.map(lambda leaf: leaf[best], run.record.best_params)
     tensorboard.image("weights of the best seed", plots.weight_pixels(cell.config, params, rows[best]["seed"]), step)
-    settings = {path: value if isinstance(value, int | float | str) else str(value) for path, value in leaves(cell.config)}
+    # TensorBoard sorts the columns by name and shows the first five: capitals come first.
+    swept = {axis_path(cell.config, axis) for axis in cell.axes}
+    fields = {axis.capitalize(): value for axis, value in cell.axes.items()} | {
+        path: value for path, value in leaves(cell.config) if path not in swept
+    }
+    settings = {name: value if isinstance(value, int | float | str) else str(value) for name, value in fields.items()}
     solved = sum(row["solved"] for row in rows)
     results = {"result/success_rate": success_rate(solved, len(rows)).estimate}
     for name in ("interpolation_mse", "extrapolation_mse"):

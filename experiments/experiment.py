@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,10 @@ def train(grid: list[Cell], workdir: Path, console: Console) -> None:
     """Runs the cells that are not finished; then, unless they are there, draws the pictures. Interrupted at a signal."""
     stopping = Stopping()
     left = [cell for cell in grid if not Files(workdir / cell.name).seeds.exists()]
-    if left:
-        check_numbers()
-        environment = describe()
-        stopping.listen()
+    if not left and (workdir / "weights.png").exists():
+        return
+    environment = trusted_environment()
+    stopping.listen()
     for number, cell in enumerate(left, len(grid) - len(left) + 1):
         schedule = build.schedule(cell.config)
         label = f"{number}/{len(grid)} {cell.name}"
@@ -61,8 +62,17 @@ def train(grid: list[Cell], workdir: Path, console: Console) -> None:
             run_cell(cell, Files(workdir / cell.name), progress, stopping, environment)
         tables.write_tables(finished(grid, workdir), workdir)
         stopping.check()
-    if left or not (workdir / "weights.png").exists():
-        draw(grid, workdir)
+    draw(grid, workdir)
+
+
+def trusted_environment() -> dict[str, Any]:
+    """Where the run takes place. EnvironmentFault if jax does not start or computes wrong numbers."""
+    try:
+        environment = describe()
+        check_numbers()
+    except RuntimeError as error:
+        raise EnvironmentFault(f"this jax cannot be used: {error}") from error
+    return environment
 
 
 def draw(grid: list[Cell], workdir: Path) -> None:
@@ -99,8 +109,11 @@ def claimed(workdir: Path, *, fresh: bool, console: Console) -> Iterator[None]:
             aside = next(path for n in range(1, 10**6) if not (path := Path(f"{workdir}.{n}")).exists())
             workdir.rename(aside)
             console.print(f"the earlier run is now in {aside}", soft_wrap=True)
-        workdir.mkdir(exist_ok=True)
-        write_atomic(workdir / ".writable", b"")
+        try:
+            workdir.mkdir(exist_ok=True)
+            tempfile.TemporaryFile(dir=workdir).close()
+        except OSError as error:
+            raise EnvironmentFault(f"--workdir: {workdir} cannot be written ({error.strerror})") from error
         yield
     finally:
         lock.release()

@@ -20,7 +20,10 @@ class Cell(NamedTuple):
 
 
 def cells(config: ConfigDict) -> Iterator[Cell]:
-    """The cells of a grid: axes are unit, operation, then the others by name; the last runs fastest. ConfigError for an axis without values or with one twice."""
+    """The cells of a grid; its axes are unit, operation, then the others by name, and the last runs fastest.
+
+    ConfigError for an axis without values or with one value twice.
+    """
     axes = sorted(config.grid, key=lambda axis: {"unit": 0, "operation": 1}.get(axis, 2))
     for axis in axes:
         values = config.grid[axis]

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import EngFormatter
 from ml_collections import ConfigDict
 
 from experiments import build
@@ -55,12 +56,11 @@ def curves(results: list[CellResult], path: Path) -> None:
             low, middle, high = np.clip(data[name].T, SMALLEST, LARGEST)
             panel.plot(data["step"], middle, color=colour, linewidth=1.4, label=result.label)
             panel.fill_between(data["step"], low, high, color=colour, alpha=0.18, linewidth=0)
-        panels[1, column].axhline(
-            result.result["threshold"], color="0.25", linestyle=(0, (4, 3)), linewidth=0.9, label="solved below"
-        )
     for column, operation in enumerate(operations):
         panels[0, column].set_title(sign(operation))
         panels[1, column].set_xlabel("step")
+        threshold = next(r.result["threshold"] for r in results if r.axes.get("operation", "") == operation)
+        panels[1, column].axhline(threshold, color="0.25", linestyle=(0, (4, 3)), linewidth=0.9, label="solved below")
     for row, name in enumerate(ERRORS.values()):
         panels[row, 0].set_ylabel(f"{name} error (MSE)")
         panels[row, 0].set_yscale("log")
@@ -68,9 +68,10 @@ def curves(results: list[CellResult], path: Path) -> None:
         panel.grid(color="0.92", linewidth=0.6)
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.ticklabel_format(axis="x", style="sci", scilimits=(-4, 4), useMathText=True)
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.margins(x=0.01)
-    handles = {line.get_label(): line for line in panels[1, 0].get_lines()}
+    handles = {line.get_label(): line for panel in panels[1] for line in panel.get_lines()}
+    handles["solved below"] = handles.pop("solved below")
     seeds = len(results[0].seeds["seed"])
     title = f"median and quartiles\nof {seeds} seeds"
     legend = figure.legend(
@@ -96,7 +97,7 @@ def weights(results: list[CellResult], configs: list[ConfigDict], path: Path) ->
 
 def weight_pixels(config: ConfigDict, params: Any, seed: int) -> np.ndarray:
     """The weights of one seed as a picture, uint8[height, width, 3]."""
-    figure = Figure(figsize=(6.4, 2.6), dpi=120, layout="constrained")
+    figure = Figure(figsize=(4.0, 2.0), dpi=120, layout="constrained")
     figure.suptitle(f"seed {seed}", fontsize=9)
     draw_weights(figure, config, params, seed)
     canvas = FigureCanvasAgg(figure)

@@ -7,7 +7,7 @@ from absl import flags
 from rich.console import Console
 
 from experiments.config import leaves, load, override, shipped, split_overrides
-from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, EnvironmentFault
+from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault
 
 EXAMPLES = """\
 Examples
@@ -23,6 +23,9 @@ The same command again goes on where a run was; a finished run prints its table.
 be, 3 a fault of the machine (disk, folder, jax), 4 done but a cell has no seed left, 75 interrupted, to be continued.
 
 Flags
+
+  --config.FIELD=VALUE  Change a field of the page, as --config.optimizer.learning_rate=1e-2; --show_config shows all.
+  --config.grid.AXIS=V1,V2,...  Change an axis of the grid, or sweep a field that was none, as --config.grid.hidden_size=2,3.
 """
 
 FLAGS = flags.FlagValues()
@@ -32,20 +35,24 @@ flags.DEFINE_bool("fresh", False, "Set the folder's earlier run aside and start 
 flags.DEFINE_bool("list_configs", False, "List the config pages that are shipped.", flag_values=FLAGS)
 flags.DEFINE_bool("show_config", False, "Show the config with all its fields, and stop.", flag_values=FLAGS)
 flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=FLAGS)
+OURS = ("config", "workdir", "fresh", "list_configs", "show_config", "help")
 
 
 def main(arguments: list[str]) -> int:
     """Runs what the arguments say, and returns the exit code."""
-    console = Console()
+    # Into a file or a pipe, lines may be as long as they are.
+    console = Console() if sys.stdout.isatty() else Console(width=240)
     try:
         return command(arguments, console)
     except (ConfigError, flags.Error) as error:
         return complain(error, BAD_CONFIG)
     except (EnvironmentFault, OSError) as error:  # OSError: a full disk, a folder that was taken away
         return complain(error, BAD_ENVIRONMENT)
+    except KeyboardInterrupt:
+        return complain(KeyboardInterrupt("interrupted; the same command goes on from what is saved"), INTERRUPTED)
 
 
-def complain(error: Exception, code: int) -> int:
+def complain(error: BaseException, code: int) -> int:
     """Says in one line what is wrong."""
     print("error:", " ".join(str(error).split()), file=sys.stderr)
     return code
@@ -59,7 +66,8 @@ def command(arguments: list[str], console: Console) -> int:
         hint = f": did you mean --{stray[0]}?" if stray[0].startswith("config.") else ""
         raise ConfigError(f"stray argument {stray[0]!r}{hint}")
     if FLAGS.help:
-        console.print(EXAMPLES + FLAGS.main_module_help().split("\n", 1)[-1], highlight=False, markup=False, soft_wrap=True)
+        known = "\n".join(f"  --{name:<14}{FLAGS[name].help}" for name in OURS)
+        console.print(EXAMPLES + known, highlight=False, markup=False, soft_wrap=True)
         return DONE
     if FLAGS.list_configs:
         for page, line in shipped().items():

@@ -75,9 +75,9 @@ def write_tables(results: list[CellResult], folder: Path) -> None:
     write_csv(folder / "seeds.csv", seed_rows(results))
     people = [readable(row, list(results[0].axes)) for row in rows]
     caption = (
-        f"{rows[0]['seeds']} seeds a cell, {rows[0]['steps']:,} steps. Success: test error below the threshold at the lowest "
-        "validation error. Brackets: 95 % intervals. Solved at and sparsity error: solved seeds only. Interpolation and "
-        "extrapolation: median squared error over all seeds."
+        f"{rows[0]['seeds']} seeds a cell, {rows[0]['steps']:,} steps. Success: test error below the threshold at the "
+        "lowest validation error. Brackets: 95 % intervals. Solved at and sparsity error: solved seeds only. Interpolation "
+        "and extrapolation: median squared error over all seeds."
     )
     write_table(folder / "summary", people, caption)
     write_table(folder / "scores", score_rows(results), SCORES_CAPTION)
@@ -155,7 +155,7 @@ def terminal_table(results: list[CellResult]) -> Table:
         shown.remove("diverged")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in shown:
-        table.add_column(names.get(name, name), justify="left" if name in results[0].axes else "right", no_wrap=True)
+        table.add_column(names.get(name, name), justify="left" if name in results[0].axes else "right", overflow="fold")
     for i, row in enumerate(rows):
         last_of_unit = i + 1 < len(rows) and rows[i + 1][shown[0]] != row[shown[0]]
         table.add_row(*(row[name].split(" [")[0] if name == "sparsity error" else row[name] for name in shown))

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 
-class CheckpointError(Exception):
+class CheckpointError(OSError):
     """A stored file that cannot be used, and what to do about it."""
 
 

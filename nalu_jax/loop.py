@@ -7,7 +7,7 @@ clock without touching a number that is computed.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -79,8 +79,7 @@ def make_start(learner: Learner, mesh: Mesh) -> Callable[[Array, Task], Run]:
     def start_seed(seed: Array, task: Task) -> tuple[TrainState, Record]:
         state = learner.init(seed, task)
         metrics = jax.eval_shape(learner.evaluate, state, task)
-        nothing = jax.tree.map(lambda m: jnp.full(m.shape, jnp.inf if m.dtype == jnp.float32 else False, m.dtype), metrics)
-        return state, Record(jnp.int32(-1), nothing, state.params, jnp.int32(-1))
+        return state, Record(jnp.int32(-1), filled(metrics, jnp.inf), state.params, jnp.int32(-1))
 
     def start(seeds: Array, task: Task) -> Run:
         return Run(jnp.int32(0), *jax.vmap(start_seed, (0, None))(seeds, task))
@@ -109,11 +108,10 @@ def make_chunk(learner: Learner, mesh: Mesh, *, best_by: str) -> Callable[..., t
         better = healthy & (step > 0) & (metrics[best_by] < record.best[best_by])
         candidate = (step, metrics, state.params)
         kept = (record.best_step, record.best, record.best_params)
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, kept)
+        best_step, best, best_params = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, kept)
         first = healthy & metrics["solved"] & (record.solved_at < 0)
-        nothing = {name: jnp.asarray(jnp.nan if m.dtype == jnp.float32 else False, m.dtype) for name, m in metrics.items()}
-        reported = {name: jnp.where(healthy, m, nothing[name]) for name, m in metrics.items()}
-        record = Record(*best, jnp.where(first, step, record.solved_at))
+        reported = jax.tree.map(lambda m, nothing: jnp.where(healthy, m, nothing), metrics, filled(metrics, jnp.nan))
+        record = Record(best_step, best, best_params, jnp.where(first, step, record.solved_at))
         return record, reported | {"diverged": ~healthy, "success": healthy & record.best["solved"]}
 
     judge_all = jax.vmap(judge_seed, (0, 0, None, None))
@@ -126,7 +124,7 @@ def make_chunk(learner: Learner, mesh: Mesh, *, best_by: str) -> Callable[..., t
         record, metrics = jax.lax.cond(
             evaluate,
             lambda: judge_all(state, run.record, step, task),
-            lambda: (run.record, jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), unjudged)),
+            lambda: (run.record, filled(unjudged, jnp.nan)),
         )
         return Run(step, state, record), metrics
 
@@ -185,9 +183,15 @@ def run_seeds(
     return run
 
 
-def run_sharding(mesh: Mesh) -> Run:
-    """How a run lies on the devices."""
-    return Run(replicated(mesh), by_seed(mesh), by_seed(mesh))
+def run_sharding(mesh: Mesh) -> Any:
+    """How a run lies on the devices: a tree of shardings in the shape of a Run."""
+    run: Any = Run
+    return run(replicated(mesh), by_seed(mesh), by_seed(mesh))
+
+
+def filled(metrics: Metrics, number: float) -> Metrics:
+    """Metrics that say nothing: the number where they are numbers, False where they are yes or no."""
+    return jax.tree.map(lambda m: jnp.full(m.shape, number if jnp.issubdtype(m.dtype, jnp.inexact) else 0, m.dtype), metrics)
 
 
 def all_finite(tree) -> Array:

@@ -2,7 +2,9 @@
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+Constructor = TypeVar("Constructor", bound=Callable[..., Any])
 
 
 class UnknownName(ValueError):
@@ -22,10 +24,10 @@ class Registry(Mapping[str, Callable[..., Any]]):
         self.kind = kind
         self._constructors: dict[str, Callable[..., Any]] = {}
 
-    def register(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def register(self, name: str) -> Callable[[Constructor], Constructor]:
         """A decorator that enters a constructor under ``name``; ValueError if the name is taken."""
 
-        def enter(constructor: Callable[..., Any]) -> Callable[..., Any]:
+        def enter(constructor: Constructor) -> Constructor:
             if name in self._constructors:
                 raise ValueError(f"two things want to be the {self.kind} {name!r}")
             self._constructors[name] = constructor

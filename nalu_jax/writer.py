@@ -51,10 +51,10 @@ class MetricsFile:
         return self.path.stat().st_size
 
     def cut(self, size: int) -> None:
-        """Drops all that was written after the first ``size`` bytes. ValueError if there is less."""
+        """Drops all that was written after the first ``size`` bytes. OSError if there is less."""
         found = self.path.stat().st_size if self.path.exists() else 0
         if found < size:
-            raise ValueError(f"{self.path} should hold at least {size:,} bytes, but holds {found:,}")
+            raise OSError(f"{self.path} should hold at least {size:,} bytes, but holds {found:,}")
         if found:
             os.truncate(self.path, size)
 
@@ -71,7 +71,7 @@ class TensorBoard:
     Making the view first removes the event files that are there. tensorboardX waits for ever once its writing thread has
     died, of a full disk for instance; ``say`` is then told so once, and training goes on.
 
-    ``every`` thins the rows; quartiles become one Margin chart a metric under "Custom scalars".
+    ``every`` thins the rows; under "Custom scalars" each metric has a chart of its median with a band of quartiles.
     """
 
     def __init__(self, folder: Path, *, every: int, say: Callable[[str], None]):
@@ -83,12 +83,15 @@ class TensorBoard:
         self.say = say
         self.rows = 0
         self.laid_out = False
-        self.writer = SummaryWriter(str(folder), filename_suffix=f".{os.getpid()}", max_queue=10_000, flush_secs=5)
+        self.writer: Any = SummaryWriter(str(folder), filename_suffix=f".{os.getpid()}", max_queue=10_000, flush_secs=5)
 
     def row(self, row: dict[str, Any], *, last: bool = False) -> None:
         """Shows a row of the metrics file."""
         if not self.laid_out and self.alive():
-            bands = {name: ["Margin", [f"{name}/{q}" for q in ("median", "q25", "q75")]] for name in band_names(row)}
+            bands = {
+                band: ["Margin", [f"{band}/{q}" for q in ("median", "q25", "q75")]] for band in reversed(band_names(row))
+            }
+            # TensorBoard shows the charts in reverse: what counts, the extrapolation error, first.
             self.writer.add_custom_scalars({"median and quartiles over seeds": bands})
             self.laid_out = True
         if (self.rows % self.every == 0 or last) and self.alive():
@@ -130,14 +133,18 @@ class TensorBoard:
 
 
 def band_names(row: dict[str, Any]) -> list[str]:
-    """The metrics of a row that have quartiles."""
-    return [name for name, value in row.items() if isinstance(value, dict)]
+    """The quantities that are drawn as bands: errors by their logarithms, since they span twenty orders of magnitude."""
+    names = [name for name, value in row.items() if isinstance(value, dict)]
+    return [f"log10_{name}" if name.endswith("_mse") else name for name in names]
 
 
 def scalars(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """The finite numbers of a row under TensorBoard's tags: quartiles as they are, counts of seeds as rates."""
+    """The numbers of a row under TensorBoard's tags: quartiles, of errors with their logarithms, and rates of seeds."""
     for name, value in row.items():
         if isinstance(value, dict):
-            yield from ((f"{name}/{q}", number) for q, number in value.items() if number is not None)
+            numbers = {q: number for q, number in value.items() if number is not None}
+            yield from ((f"{name}/{q}", number) for q, number in numbers.items())
+            if name.endswith("_mse"):
+                yield from ((f"log10_{name}/{q}", math.log10(max(number, 1e-30))) for q, number in numbers.items())
         elif name not in ("step", "seeds"):
             yield f"seeds/{name}", value / row["seeds"]

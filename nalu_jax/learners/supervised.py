@@ -1,5 +1,7 @@
 """Supervised learning from a stream of fresh batches."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -29,7 +31,8 @@ def supervised(model: nn.Module, optimizer: optax.GradientTransformation, *, bat
         batch = task.sample(key_at(Purpose.TRAINING, state.seed, state.step), state.draw, batch_size)
 
         def loss_of(params):
-            return task.loss(model.apply({"params": params}, batch.inputs), batch)
+            outputs: Any = model.apply({"params": params}, batch.inputs)
+            return task.loss(outputs, batch)
 
         loss, gradients = jax.value_and_grad(loss_of)(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
@@ -37,9 +40,9 @@ def supervised(model: nn.Module, optimizer: optax.GradientTransformation, *, bat
         return state._replace(step=state.step + 1, params=params, opt_state=opt_state), {"loss": loss}
 
     def evaluate(state: TrainState, task: Task) -> Metrics:
-        metrics = {}
+        metrics: Metrics = {}
         for name, batch in task.evaluations(state.draw).items():
-            outputs = model.apply({"params": state.params}, batch.inputs)
+            outputs: Any = model.apply({"params": state.params}, batch.inputs)
             metrics |= {f"{name}_{metric}": value for metric, value in task.metrics(outputs, batch).items()}
         metrics["sparsity_error"] = sparsity_error(effective_weights(model, state.params, batch.inputs[:, :1]))
         metrics["solved"] = task.solved(metrics)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +32,8 @@ class Range:
 
     intervals: tuple[tuple[float, float], ...]
 
-    def __init__(self, intervals):
+    def __init__(self, intervals: Any):
         given = intervals
-        if isinstance(intervals, Range):
-            intervals = intervals.intervals
         try:
             pairs = tuple(intervals) if np.ndim(intervals[0]) else (tuple(intervals),)
             pairs = tuple((float(low), float(high)) for low, high in pairs)
@@ -60,14 +59,15 @@ class Range:
         return max(high for _, high in self.intervals)
 
     @property
-    def lows(self) -> np.ndarray:
-        """Where the intervals begin, f32[intervals]."""
-        return np.asarray([low for low, _ in self.intervals], np.float32)
+    def lows(self) -> list[float]:
+        """Where the intervals begin."""
+        return [low for low, _ in self.intervals]
 
     @property
-    def width(self) -> np.ndarray:
-        """How wide each interval is, f32[]."""
-        return np.float32(self.intervals[0][1] - self.intervals[0][0])
+    def width(self) -> float:
+        """How wide each interval is."""
+        low, high = self.intervals[0]
+        return high - low
 
     def fixed(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
         """Float64 numbers of the range, for batches that never change."""

@@ -162,16 +162,16 @@ class StaticArithmetic:
     def task(self) -> ArithmeticTask:
         """The arrays of the task."""
 
-        def fixed(interval: Range, seed: int) -> np.ndarray:
+        def fixed(interval: Range, seed: int) -> Array:
             rows = interval.fixed(np.random.RandomState(seed), (ROWS, self.input_size))
-            return np.ascontiguousarray(rows.T, np.float32)
+            return jnp.asarray(rows.T, jnp.float32)
 
         return ArithmeticTask(
-            operation=np.int32(list(OPERATIONS).index(self.operation)),
-            lows=self.interpolation_range.lows,
-            width=self.interpolation_range.width,
-            limit=np.float32(self.interpolation_range.high),
-            threshold=np.float32(self.threshold),
+            operation=jnp.int32(list(OPERATIONS).index(self.operation)),
+            lows=jnp.asarray(self.interpolation_range.lows, jnp.float32),
+            width=jnp.float32(self.interpolation_range.width),
+            limit=jnp.float32(self.interpolation_range.high),
+            threshold=jnp.float32(self.threshold),
             interpolation=fixed(self.interpolation_range, INTERPOLATION_SEED),
             extrapolation=fixed(self.extrapolation_range, EXTRAPOLATION_SEED),
             subsets=self.subsets,

@@ -83,7 +83,8 @@ class Disjoint:
         """Raises ValueError if two slices of the largest size do not fit into the input."""
         if 2 * self.largest > input_size:
             raise ValueError(
-                f"two disjoint subsets of up to {self.largest} inputs need {2 * self.largest}, but input_size is {input_size}"
+                f"two disjoint subsets of up to {self.largest} inputs need {2 * self.largest} inputs, but input_size is "
+                f"{input_size}"
             )
 
     def masks(self, key: Array, input_size: int) -> Array:

@@ -69,7 +69,7 @@ class Linear(Unit):
         """W x + b, to be called inside a compact method: [in, ...] → [features, ...]."""
         w = self.param("w", self.kernel_init, (x.shape[0], self.features), self.param_dtype)
         b = self.param("b", nn.initializers.zeros, (self.features,), self.param_dtype)
-        self.weight("w", w)
+        self.weight("W", w)
         return F.linear(x, w) + b.reshape(b.shape + (1,) * (x.ndim - 1))
 
 

@@ -47,6 +47,7 @@ class Unit(nn.Module):
         """Declares an effective weight matrix ``[in, out]``, kept in the collection "weights".
 
         Sparsity errors and pictures of weights are computed from this collection alone. It costs nothing unless a caller
-        asks for it with ``mutable=["weights"]``.
+        asks for it with ``mutable=["weights"]``. The name, "W" and what follows it, must not be that of a parameter: in NNX
+        both share one namespace.
         """
-        self.sow("weights", name, value, reduce_fn=lambda _, new: new, init_fn=lambda: None)
+        self.sow("weights", name, value, reduce_fn=lambda _, new: new, init_fn=lambda: value)

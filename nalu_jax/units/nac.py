@@ -51,5 +51,5 @@ def nac_parameters(unit: Unit, inputs: int, suffix: str = "") -> tuple[Array, Ar
     shape = (inputs, unit.features)
     w_hat = unit.param("w_hat" + suffix, unit.initializer, shape, unit.param_dtype)
     m_hat = unit.param("m_hat" + suffix, unit.initializer, shape, unit.param_dtype)
-    unit.weight("w" + suffix, F.nac_weight(w_hat, m_hat))
+    unit.weight("W" + suffix, F.nac_weight(w_hat, m_hat))
     return w_hat, m_hat
