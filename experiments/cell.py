@@ -145,7 +145,8 @@ def show_result(tensorboard: TensorBoard, cell: Cell, run: Run, rows: list[dict[
     """Adds the weights of the best seed and the table of settings and results to TensorBoard."""
     from experiments import plots
 
-    best = min(range(len(rows)), key=lambda i: rows[i]["interpolation_mse"] or math.inf)
+    errors = [math.inf if row["interpolation_mse"] is None else row["interpolation_mse"] for row in rows]
+    best = int(np.argmin(errors))
     params = jax.tree.map(lambda leaf: leaf[best], run.record.best_params)
     tensorboard.image("weights of the best seed", plots.weight_pixels(cell.config, params, rows[best]["seed"]), step)
     # TensorBoard sorts the columns by name and shows the first five: capitals come first.

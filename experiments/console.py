@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 PLAIN_EVERY = 10.0  # seconds
+SHORT_NAMES = {"interpolation_mse": "interpolation", "extrapolation_mse": "extrapolation"}
 
 
 def clock(seconds: float) -> str:
@@ -88,6 +89,3 @@ class CellProgress:
         self.bar.stop()
         taken = f" in {clock(self.now() - self.began[0])}" if self.began else ""
         self.say(f"{self.figures or 'stopped'} after {self.step:,} steps{taken}")
-
-
-SHORT_NAMES = {"interpolation_mse": "interpolation", "extrapolation_mse": "extrapolation"}

@@ -1,8 +1,9 @@
 """Atomic, verified files of arrays: a checkpoint is either whole or not there.
 
-The arrays go into an ``.npz`` file, keyed by their path in the tree and without pickle; its SHA-256 goes into a small JSON
-file that is written last. Both are written beside their place, flushed to the disk and then moved there. A checkpoint whose
-JSON file is missing was never finished; one whose digest differs is damaged; neither is ever used.
+The arrays go into an ``.npz`` file, keyed by their path in the tree and without pickle; a SHA-256 of them and of the plain
+values saved with them goes into a small JSON file that is written last. Both are written beside their place, flushed to the
+disk and then moved there. A checkpoint whose JSON file is missing was never finished; one whose digest differs is damaged;
+neither is ever used.
 """
 
 import hashlib
@@ -11,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +76,7 @@ def unpack(payload: bytes, template: Any) -> Any:
     try:
         with np.load(io.BytesIO(payload), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile, KeyError, EOFError) as error:
+    except Exception as error:  # what zipfile and NumPy raise on damaged bytes is anything but a closed list
         raise CheckpointError(f"not a readable .npz file ({error})") from error
     wanted = dict(named_leaves(template))
     if arrays.keys() != wanted.keys():
@@ -94,6 +94,19 @@ def named_leaves(tree: Any) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
 
 
+def digest(step: int, extra: dict[str, Any], payload: bytes) -> str:
+    """SHA-256 of all that a checkpoint says."""
+    return hashlib.sha256(json.dumps([step, extra], sort_keys=True).encode() + payload).hexdigest()
+
+
+def discard(path: Path) -> None:
+    """Removes whatever is at the path, if anything is."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 class Checkpoints:
     """The checkpoints of one run in a folder of their own; the newest ``keep`` are kept.
 
@@ -104,15 +117,18 @@ class Checkpoints:
         self.folder = folder
         self.say = say
         self.keep = keep
+        self.damaged: list[int] = []
 
     def save(self, step: int, tree: Any, extra: dict[str, Any]) -> None:
         """Commits a checkpoint, reads it back, and only then removes the oldest. OSError if it cannot be written."""
         self.folder.mkdir(parents=True, exist_ok=True)
         payload = pack(tree)
-        manifest = {"step": step, "sha256": hashlib.sha256(payload).hexdigest(), "extra": extra}
+        manifest = {"sha256": digest(step, extra, payload), "extra": extra}
         write_atomic(self.arrays_path(step), payload)
         write_atomic(self.manifest_path(step), json.dumps(manifest, indent=2).encode())
         self.read(step)
+        for useless in self.damaged:
+            self.remove(useless)
         for old in self.steps()[self.keep :]:
             self.remove(old)
 
@@ -122,14 +138,15 @@ class Checkpoints:
         Raises CheckpointError if there are checkpoints and none is whole: starting over silently would lose the run.
         """
         self.clear_leftovers()
-        steps = self.steps()
-        for step in steps:
+        self.damaged = []
+        for step in self.steps():
             try:
                 payload, extra = self.read(step)
                 return Stored(unpack(payload, template), extra)
             except CheckpointError as error:
                 self.say(f"the checkpoint of step {step} is passed over: {error}")
-        if steps:
+                self.damaged.append(step)
+        if self.damaged:
             raise CheckpointError(f"no checkpoint in {self.folder} can be used; --fresh sets the run aside and starts over")
         return None
 
@@ -138,10 +155,10 @@ class Checkpoints:
         try:
             manifest = json.loads(self.manifest_path(step).read_bytes())
             payload = self.arrays_path(step).read_bytes()
-            digest, extra = manifest["sha256"], manifest["extra"]
+            expected, extra = manifest["sha256"], manifest["extra"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"it cannot be read ({error})") from error
-        if hashlib.sha256(payload).hexdigest() != digest:
+        if digest(step, extra, payload) != expected:
             raise CheckpointError("it is damaged (its SHA-256 differs)")
         return payload, extra
 
@@ -162,12 +179,12 @@ class Checkpoints:
         for path in sorted(self.folder.iterdir()):
             if path.name not in finished and path.name.startswith("step_"):
                 self.say(f"{path.name} is left from a save that was cut short; it is removed")
-                path.unlink()
+                discard(path)
 
     def remove(self, step: int) -> None:
         """Removes a checkpoint, its JSON file first, so that it is never half there."""
         for path in (self.manifest_path(step), self.arrays_path(step)):
-            path.unlink(missing_ok=True)
+            discard(path)
 
     def arrays_path(self, step: int) -> Path:
         """Where the arrays of a step lie."""

@@ -145,7 +145,8 @@ def run_seeds(
 
     Evaluations are made at every multiple of ``eval_every``, 0 included, and at the end. ``resume_from`` is given the
     shapes of a run and returns a stored one, or None to start afresh. While a chunk runs, the host is busy with the
-    metrics of the one before. The run ends early when every seed has diverged.
+    metrics of the one before. The run ends with the first evaluation that finds every seed diverged: nothing can change any
+    more, so it counts as run to its end.
     """
     start, chunk, mesh = programs
     padded = place(pad_seeds(seeds, mesh), by_seed(mesh))
@@ -164,7 +165,9 @@ def run_seeds(
         step, in_flight, alive = 0, (0, metrics, True), True
     else:
         run = place(stored, run_sharding(mesh))
-        step, in_flight, alive = int(stored.step), None, not np.asarray(diverged(stored)).all()
+        step, in_flight = int(stored.step), None
+        last_evaluation = step - step % eval_every
+        alive = bool((np.asarray(stored.state.step)[: len(seeds)] >= last_evaluation).any())
 
     while step < num_steps and alive:
         length = min(host.chunk_steps(), eval_every - step % eval_every, num_steps - step)
@@ -174,13 +177,13 @@ def run_seeds(
         if in_flight:
             alive = report(*in_flight)
         in_flight = (step, metrics, evaluate)
-        if host.wants_checkpoint():
-            alive = report(*in_flight) and alive
+        if alive and host.wants_checkpoint():
+            alive = report(*in_flight)
             in_flight = None
             host.save(step, run)
     if in_flight and alive:
-        report(*in_flight)
-    return run
+        alive = report(*in_flight)
+    return run if alive else run._replace(step=place(np.int32(num_steps), replicated(mesh)))
 
 
 def run_sharding(mesh: Mesh) -> Any:

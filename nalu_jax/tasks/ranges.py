@@ -48,6 +48,14 @@ class Range:
             raise ValueError(f"the intervals of a range must be of equal width, got {given!r}")
         object.__setattr__(self, "intervals", pairs)
 
+    @classmethod
+    def of(cls, field: str, intervals: Any) -> "Range":
+        """The range of a field; what is refused is refused in the field's name."""
+        try:
+            return cls(intervals)
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from error
+
     @property
     def low(self) -> float:
         """The smallest number of the range."""

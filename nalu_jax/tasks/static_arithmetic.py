@@ -140,8 +140,8 @@ class StaticArithmetic:
         """The task from plain values: ranges as numbers, subsets as a mapping with a name."""
         subsets = dict(subsets)
         return cls(
-            interpolation_range=Range(interpolation_range),
-            extrapolation_range=Range(extrapolation_range),
+            interpolation_range=Range.of("interpolation_range", interpolation_range),
+            extrapolation_range=Range.of("extrapolation_range", extrapolation_range),
             subsets=SUBSETS[subsets.pop("name")](**subsets),
             **fields,
         )

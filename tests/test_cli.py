@@ -1,0 +1,340 @@
+"""The command line: what it shows, and what it says to mistakes before anything is compiled or written."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from experiments import experiment
+from experiments.config import CONFIGS, shipped
+from experiments.run import FLAGS, main
+
+ROOT = CONFIGS.parent
+RUN = [sys.executable, "-m", "experiments.run"]
+QUICKSTART = f"--config={CONFIGS / 'quickstart.py'}"
+STATIC = f"--config={CONFIGS / 'static_arithmetic.py'}"
+
+
+class Said(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Training(Exception):
+    """Raised in the place of training: the command line had nothing to say against the command."""
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """The command line as a function of its arguments, as a process of its own would see them; it never trains."""
+
+    def train(*arguments):
+        raise Training
+
+    def call(*arguments):
+        FLAGS.unparse_flags()
+        return Said(main(list(map(str, arguments))), *capsys.readouterr())
+
+    monkeypatch.setattr(experiment, "train", train)
+    return call
+
+
+def process(*arguments, **options):
+    """The command line in a process of its own."""
+    environment = os.environ | options.pop("env", {})
+    return subprocess.run(
+        [*options.pop("before", ()), *RUN, *map(str, arguments)],
+        cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE, timeout=60, **{"stdout": subprocess.PIPE} | options,
+    )  # fmt: skip
+
+
+def assert_one_line_of_error(err, *words):
+    """One line that starts with "error:" and holds all the words."""
+    assert re.fullmatch(r"error: [^\n]+\n", err), err
+    for word in words:
+        assert word in err
+
+
+# Mistakes
+
+UNITS = ("nac", "nac_mul", "nalu", "linear", "relu6")
+MISTAKES = [
+    # fields
+    ("--config.num_sedes=4", "config.num_sedes", "did you mean 'num_seeds'?"),
+    ("--config.nmu_steps 4", "config.nmu_steps", "did you mean 'num_steps'?"),
+    ("--config.optimizer.learning_rat=1e-3", "config.optimizer.learning_rat", "did you mean 'optimizer.learning_rate'?"),
+    ("--config.optimzer.learning_rate=1", "'optimzer'", "did you mean 'optimizer'?"),
+    ("--config.task.operation=mul", "config.task.operation", "did you mean 'grid.operation'?"),
+    ("--config.num_seeds.first=1", "config.num_seeds.first", "no section 'num_seeds'"),
+    ("--config.optimizer=adam", "config.optimizer is a section", "learning_rate", "name"),
+    ("--config.grid=nac", "config.grid is a section", "unit", "operation"),
+    ("--config.num_seeds=4 --config.num_seeds=5", "config.num_seeds", "twice", "'4'", "'5'"),
+    # types
+    ("--config.num_seeds=four", "config.num_seeds", "whole number", "'four'"),
+    ("--config.num_steps=1.5", "config.num_steps", "whole number", "'1.5'"),
+    ("--config.num_steps=nan", "config.num_steps", "whole number", "'nan'"),
+    ("--config.num_steps=", "config.num_steps", "whole number", "''"),
+    ("--config.optimizer.learning_rate=nan", "config.optimizer.learning_rate", "finite number", "'nan'"),
+    ("--config.optimizer.learning_rate=inf", "config.optimizer.learning_rate", "finite number", "'inf'"),
+    ("--config.optimizer.learning_rate=fast", "config.optimizer.learning_rate", "finite number", "'fast'"),
+    ("--config.task.beyond_training=maybe", "config.task.beyond_training", "true or false", "'maybe'"),
+    ("--config.task.interpolation_range=one,two", "config.task.interpolation_range", "finite number", "'one'"),
+    ("--config.task.interpolation_range=(1,2", "config.task.interpolation_range", "'(1,2'", "such as 1,2 or (1,2),(3,4)"),
+    # numbers
+    ("--config.num_seeds=-3", "num_seeds", "positive", "-3"),
+    ("--config.num_seeds=0", "num_seeds", "positive", "got 0"),
+    ("--config.num_steps=0", "num_steps", "positive", "got 0"),
+    ("--config.num_steps=-1e3", "num_steps", "positive", "-1000"),
+    ("--config.num_steps=3e9", "num_steps", "below 2", "3000000000"),
+    ("--config.eval_every=0", "eval_every", "positive", "got 0"),
+    ("--config.first_seed=-1", "first_seed", "[0, ", "-1"),
+    ("--config.first_seed=4294967295", "first_seed", "[0, ", "4294967295"),
+    ("--config.batch_size=0", "batch_size", "positive", "got 0"),
+    ("--config.network.hidden_size=0", "hidden_size", "positive", "got 0"),
+    ("--config.unit.epsilon=0", "epsilon", "between 0 and 1", "got 0.0"),
+    ("--config.unit.epsilon=-1e-7", "epsilon", "between 0 and 1", "-1e-07"),
+    ("--config.optimizer.learning_rate=-1", "learning_rate", "positive", "-1.0"),
+    ("--config.optimizer.learning_rate=0", "learning_rate", "positive", "got 0.0"),
+    # ranges and subsets
+    ("--config.task.interpolation_range=1,1", "config.task", "from a lower to a higher number", "1,1"),
+    ("--config.task.extrapolation_range=6,2", "config.task", "from a lower to a higher number", "6,2"),
+    ("--config.task.extrapolation_range=(1,2),(4,3)", "config.task", "from a lower to a higher number", "4,3"),
+    ("--config.task.extrapolation_range=(1,2),(3,5)", "config.task", "equal width", "((1, 2), (3, 5))"),
+    ("--config.task.interpolation_range=1,2,3", "config.task", "'low,high'", "(1.0, 2.0, 3.0)"),
+    ("--config.task.interpolation_range=-2,-1 --config.grid.operation=root", "config.task", "'root'", "negative", "-2"),
+    ("--config.task.interpolation_range=-2,2 --config.task.beyond_training=true", "beyond_training", "negative", "-2"),
+    ("--config.task.input_size=0", "input_size", "positive", "got 0"),
+    ("--config.task.input_size=1", "input_size", "at least 2", "got 1"),
+    (f"{STATIC} --config.task.subsets.subset_ratio=0.9", "subset_ratio", "135 inputs", "input_size is 100"),
+    (f"{STATIC} --config.task.subsets.subset_ratio=1.1", "subset_ratio", "(0, 1]", "1.1"),
+    (f"{STATIC} --config.task.subsets.overlap_ratio=-0.1", "overlap_ratio", "[0, 1]", "-0.1"),
+    (f"{STATIC} --config.task.input_size=3", "subset_ratio 0.25 of 3 inputs", "empty"),
+    (f"{STATIC}:trask --config.task.input_size=29", "up to 15 inputs need 30", "input_size is 29"),
+    (f"{STATIC}:trask --config.task.subsets.smallest=16", "1 ≤ smallest ≤ largest", "16 and 15"),
+    # names
+    ("--config.grid.unit=nac,nalo", "unknown unit 'nalo'", "did you mean 'nalu'?", *UNITS),
+    ("--config.grid.operation=add,plus", "unknown operation 'plus'", "add, sub, mul, div, squared, root"),
+    ("--config.optimizer.name=adamw", "unknown optimizer 'adamw'", "did you mean 'adam'?", "adam, rmsprop"),
+    ("--config.unit.initializer=glorot", "unknown initializer 'glorot'", "madsen_johansen", "glorot_uniform"),
+    ("--config.network.name=one_layer", "unknown network 'one_layer'", "two_layer"),
+    ("--config.task.name=mnist", "unknown task 'mnist'", "static_arithmetic"),
+    ("--config.task.subsets.name=nestled", "'nestled'", "did you mean 'nested'?", "overlapping, disjoint, nested"),
+    # the grid
+    ("--config.grid.unit=nac,nac", "config.grid.unit", "twice", "nac, nac"),
+    ("--config.grid.learning_rate=1e-3,0.001", "config.grid.learning_rate", "twice", "0.001, 0.001"),
+    ("--config.grid.unit=", "config.grid.unit", "list of names", "''"),
+    ("--config.grid.hidden_size=", "config.grid.hidden_size", "list of values", "()"),
+    ("--config.grid.learning_rat=1e-3", "config.grid.learning_rat", "did you mean 'learning_rate'?"),
+    ("--config.grid.learning_rate=1e-3,nan", "config.grid.learning_rate", "finite number", "'nan'"),
+    ("--config.grid.learning_rate=1e-3,-1", "learning_rate", "positive", "-1.0"),
+    # flags
+    ("--wokdir=runs/x", "'wokdir'", "Did you mean: workdir"),
+    ("--freshly", "'freshly'", "Did you mean: fresh"),
+    ("--fresh=perhaps", "--fresh", "perhaps"),
+    ("config.num_seeds=4", "'config.num_seeds=4'", "did you mean --config.num_seeds=4?"),
+    ("--fresh true", "stray argument 'true'"),
+    # pages
+    ("--config=configs/quikstart.py", "'configs/quikstart.py'", "configs/quickstart.py", "configs/static_arithmetic.py"),
+    (f"{STATIC}:traks", "'traks'", "madsen_johansen, simple, trask"),
+    (f"{QUICKSTART}:simple", "has no presets", "'simple'"),
+    (f"--config={ROOT / 'README.md'}", "README.md", "not a Python file"),
+    ("--config=", "--config", "''"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "words"), [(row[0], row[1:]) for row in MISTAKES], ids=[row[0] for row in MISTAKES])
+def test_a_mistake_is_answered_in_one_line_with_exit_code_2_and_leaves_no_trace(command, tmp_path, arguments, words):
+    said = command(f"--workdir={tmp_path / 'run'}", QUICKSTART, *arguments.split(" "))
+    assert said.code == 2
+    assert_one_line_of_error(said.err, *words)
+    assert said.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_of_mistakes_is_long():
+    assert len({row[0] for row in MISTAKES}) == len(MISTAKES) >= 25
+
+
+@pytest.mark.parametrize("arguments", [QUICKSTART, f"{QUICKSTART} --config.num_seeds=3 --fresh", f"{STATIC}:trask"])
+def test_a_command_without_a_mistake_comes_to_training(command, tmp_path, arguments):
+    with pytest.raises(Training):
+        command(f"--workdir={tmp_path / 'run'}", *arguments.split(" "))
+    assert (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_command_without_a_page_is_told_how_to_find_one(command, tmp_path):
+    said = command(f"--workdir={tmp_path / 'run'}")
+    assert said.code == 2
+    assert_one_line_of_error(said.err, "--config", "--list_configs", "--help")
+
+
+def test_a_broken_page_is_answered_with_its_file_and_line(command, tmp_path):
+    page = tmp_path / "page.py"
+    page.write_text('"""A page."""\n\ndef get_config()\n    pass\n')
+    said = command(f"--config={page}", f"--workdir={tmp_path / 'run'}")
+    assert said.code == 2
+    assert_one_line_of_error(said.err, f"{page}, line 3: SyntaxError")
+
+
+def test_mistakes_of_the_command_line_are_said_without_waiting_for_jax():
+    program = "import sys; from experiments.run import main; sys.exit(main(sys.argv[1:]) + 40 * ('jax' in sys.modules))"
+    for mistake in ("--config.num_sedes=4", "--config.num_steps=1.5", "stray"):
+        arguments = [sys.executable, "-c", program, QUICKSTART, mistake]
+        assert subprocess.run(arguments, cwd=ROOT, capture_output=True, timeout=60).returncode == 2
+
+
+# Folders
+
+
+def test_a_working_directory_that_is_a_file_is_refused(command, tmp_path):
+    (tmp_path / "run").write_text("mine")
+    said = command(QUICKSTART, f"--workdir={tmp_path / 'run'}")
+    assert said.code == 3
+    assert_one_line_of_error(said.err, "--workdir", str(tmp_path / "run"), "is a file")
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_working_directory_under_a_file_is_refused(command, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    said = command(QUICKSTART, f"--workdir={tmp_path / 'file' / 'run'}")
+    assert said.code == 3
+    assert_one_line_of_error(said.err, "--workdir", str(tmp_path / "file" / "run"), "cannot be written")
+
+
+def test_a_working_directory_with_too_long_a_name_is_refused(command, tmp_path):
+    said = command(QUICKSTART, f"--workdir={tmp_path / ('x' * 300)}")
+    assert said.code == 3
+    assert_one_line_of_error(said.err, "too long", "x" * 300)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not shutil.which("setpriv") or os.getuid() != 0, reason="takes setpriv, as root")
+@pytest.mark.parametrize("exists", [True, False], ids=["it_is_there", "it_is_not_there"])
+def test_a_working_directory_that_must_not_be_written_is_refused(exists):
+    # Not in tmp_path, which other users cannot even enter.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # Only what is asked about stands in the way: the folder, or the one that it would have to be made in.
+        folder.chmod(0o777 if exists else 0o755)
+        if exists:
+            (folder / "run").mkdir(mode=0o755)
+        nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        said = process(QUICKSTART, f"--workdir={folder / 'run'}", before=nobody)
+        assert said.returncode == 3
+        assert_one_line_of_error(said.stderr, "--workdir", str(folder / "run"), "cannot be written", "Permission denied")
+        assert list(folder.rglob("config.json")) == []
+
+
+def test_a_working_directory_with_a_run_of_another_config_is_refused_with_the_differences(command, tmp_path):
+    workdir = f"--workdir={tmp_path / 'run'}"
+    with pytest.raises(Training):
+        command(QUICKSTART, workdir, "--config.num_seeds=4")
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    said = command(QUICKSTART, workdir, "--config.num_seeds=8", "--config.optimizer.learning_rate=0.5")
+    assert said.code == 2
+    assert_one_line_of_error(said.err, str(tmp_path / "run"), "num_seeds: 4 → 8", "learning_rate: 0.01 → 0.5", "--fresh")
+    assert "num_steps" not in said.err
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+    with pytest.raises(Training):
+        command(QUICKSTART, workdir, "--config.num_seeds=4")
+
+
+def test_fresh_sets_a_run_of_another_config_aside(command, tmp_path):
+    workdir = f"--workdir={tmp_path / 'run'}"
+    for seeds in (4, 5, 6):
+        with pytest.raises(Training):
+            command(QUICKSTART, workdir, f"--config.num_seeds={seeds}", "--fresh")
+    folders = [tmp_path / name for name in ("run.1", "run.2", "run")]
+    assert [json.loads((folder / "config.json").read_text())["num_seeds"] for folder in folders] == [4, 5, 6]
+
+
+def test_of_two_processes_in_one_folder_the_second_ends_at_once_and_a_dead_one_is_no_hindrance(command, tmp_path):
+    arguments = [QUICKSTART, f"--workdir={tmp_path / 'run'}"]
+    program = (
+        "import sys, time; from experiments import experiment; from experiments.run import main;"
+        "experiment.train = lambda *_: (print('training', flush=True), time.sleep(60)); main(sys.argv[1:])"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
+        try:
+            assert first.stdout.readline() == "training\n"
+            began = time.monotonic()
+            said = command(*arguments)
+            assert time.monotonic() - began < 2
+            assert said.code == 3
+            assert_one_line_of_error(said.err, "--workdir", str(tmp_path / "run"), "in use")
+        finally:
+            first.send_signal(signal.SIGKILL)
+    with pytest.raises(Training):
+        command(*arguments)
+
+
+# What is shown
+
+
+def test_help_starts_with_examples_and_names_every_flag_and_exit_code(command):
+    said = command("--help")
+    assert (said.code, said.err) == (0, "")
+    lines = said.out.splitlines()
+    assert lines[0].startswith("Example") and any(
+        "python -m experiments.run --config=configs/" in line for line in lines[1:4]
+    )
+    for flag in ("--config", "--workdir", "--fresh", "--list_configs", "--show_config", "--help"):
+        assert re.search(rf"^ +{flag}\b(?![.=])", said.out, re.M), flag
+    for code in (0, 2, 3, 4, 75):
+        assert re.search(rf"\b{code} \w", said.out.partition("Exit codes")[2])
+
+
+def test_the_examples_of_help_hold_no_mistake(command, tmp_path, monkeypatch):
+    examples = command("--help").out.replace("\\\n", " ")
+    found = re.findall(r"^ +python -m experiments\.run (.*)$", examples, re.M)
+    assert len(found) >= 3
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    for number, example in enumerate(found):
+        with pytest.raises(Training):
+            command(*example.split(), f"--workdir=run{number}")
+
+
+def test_list_configs_lists_every_page_with_what_it_is(command):
+    said = command("--list_configs")
+    assert (said.code, said.err) == (0, "")
+    for page in CONFIGS.glob("*.py"):
+        assert f"configs/{page.name}\n    {shipped()[f'configs/{page.name}']}\n" in said.out
+
+
+@pytest.mark.parametrize("show", ["--help", "--list_configs", f"{QUICKSTART} --show_config"])
+def test_a_reader_that_has_gone_away_gets_no_traceback(show):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        said = process(*show.split(" "), stdout=writer)
+    finally:
+        os.close(writer)
+    assert said.stderr == ""
+
+
+def test_only_the_first_line_is_read_and_nobody_complains():
+    line = f"{' '.join(RUN)} --help | head -1"
+    said = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (said.returncode, said.stderr) == (0, "") and said.stdout.startswith("Example")
+
+
+def test_the_c_locale_is_enough():
+    locale = {"LC_ALL": "C", "LANG": "C"}
+    said = process("--list_configs", env=locale)
+    assert (said.returncode, said.stderr) == (0, "") and "+ - × ÷" in said.stdout
+    said = process(QUICKSTART, "--config.num_steps=3e9", env=locale)
+    assert said.returncode == 2
+    assert_one_line_of_error(said.stderr, "num_steps must be below 2³¹")

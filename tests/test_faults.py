@@ -1,0 +1,451 @@
+"""Interrupted, killed and damaged runs: the next one ends with the very bytes of a run that nothing happened to.
+
+The disturbed runs are processes of their own where a signal is what happens to them; the rest, and what goes on after a
+disturbance, runs in this process, where the training program is compiled once for all tests.
+"""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboardX import event_file_writer
+
+from experiments import cell, experiment, plots
+from experiments.config import CONFIGS
+from experiments.run import FLAGS, main
+
+pytestmark = pytest.mark.slow
+
+# Three seeds on two devices; evaluations at 0, 50, ..., 5000.
+STEPS, EVERY, CELL = 5000, 50, "linear-sub"
+EVALUATED = list(range(0, STEPS + 1, EVERY))
+COMMAND = [f"--config={CONFIGS / 'quickstart.py'}", "--config.grid.unit=linear", "--config.grid.operation=sub"]
+COMMAND += ["--config.num_seeds=3", f"--config.num_steps={STEPS}", f"--config.eval_every={EVERY}"]
+COMMAND += ["--config.optimizer.learning_rate=0.03"]
+SAME = ("seeds.csv", "summary.csv", f"{CELL}/seeds.csv", f"{CELL}/params.npz", f"{CELL}/metrics.jsonl")
+
+# Checkpoints are written every half minute, and this run would be over in an instant. So the processes that are to be killed
+# write one every tenth of a second, and rest a little at each of their hundred evaluations, five seconds in all; and their
+# chunks are short, so that checkpoints are also taken between evaluations.
+CHILD = """
+import sys, time
+from experiments import cell
+from experiments.run import main
+
+cell.CHECKPOINT_SECONDS, cell.CHUNK_SECONDS = 0.1, 0.02
+evaluated = cell.CellHost.evaluated
+cell.CellHost.evaluated = lambda *arguments: (time.sleep(0.05), evaluated(*arguments))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Said(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+def go_on(folder, *arguments):
+    """The command, in this process and under JAX's own promotion of types, to its end."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    FLAGS.unparse_flags()
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with (
+            jax.numpy_rank_promotion("allow"),
+            jax.numpy_dtype_promotion("standard"),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = main([*COMMAND, f"--workdir={folder}", *arguments])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def child(folder):
+    """The command in a process that can be killed; it is killed at the end at the latest."""
+    arguments = [sys.executable, "-c", CHILD, *COMMAND, f"--workdir={folder}"]
+    process = subprocess.Popen(arguments, cwd=CONFIGS.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(condition, process, seconds=60):
+    """Waits for a condition that comes true while the process runs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "it takes too long"
+        time.sleep(0.005)
+
+
+def manifests(folder):
+    """The manifests of a run's checkpoints, the oldest first."""
+    return sorted((folder / CELL / "checkpoints").glob("step_*.json"))
+
+
+def newest_step(folder):
+    """The step of the newest checkpoint, or -1."""
+    return max((int(path.stem.removeprefix("step_")) for path in manifests(folder)), default=-1)
+
+
+def bytes_of(folder):
+    """The files that must not depend on what happened on the way."""
+    return {name: (folder / name).read_bytes() for name in SAME}
+
+
+def steps_of(folder):
+    """The steps of the rows of the metrics file."""
+    return [json.loads(line)["step"] for line in (folder / CELL / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_events_show_each_step_once(folder):
+    """What TensorBoard would read."""
+    events = EventAccumulator(str(folder / CELL), size_guidance={"scalars": 0}).Reload()
+    for tag in ("interpolation_mse/median", "extrapolation_mse/median", "seeds/success"):
+        assert [event.step for event in events.Scalars(tag)] == EVALUATED
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The files of a run to which nothing happened."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert go_on(folder).code == 0
+    assert steps_of(folder) == EVALUATED
+    return bytes_of(folder)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A run that was asked to stop half-way, with two checkpoints."""
+    folder = tmp_path_factory.mktemp("interrupted") / "run"
+    evaluated = cell.CellHost.evaluated
+
+    def stop_half_way(host, step, metrics):
+        evaluated(host, step, metrics)
+        host.stopping.asked = step >= STEPS // 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cell, "CHECKPOINT_SECONDS", 0.05)
+        patch.setattr(cell.CellHost, "evaluated", stop_half_way)
+        assert go_on(folder).code == 75
+    assert len(manifests(folder)) == 2 and steps_of(folder)[-1] in range(STEPS // 2, STEPS - EVERY)
+    return folder
+
+
+@pytest.fixture
+def half_way(interrupted, tmp_path):
+    """A copy of the interrupted run."""
+    return Path(shutil.copytree(interrupted, tmp_path / "run"))
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Leaves the pictures out, for the sake of time."""
+    monkeypatch.setattr(experiment, "draw", lambda *_: None)
+    monkeypatch.setattr(plots, "weight_pixels", lambda *_: np.zeros((2, 2, 3), np.uint8))
+
+
+# Signals
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    moments = random.Random()
+    with child(folder):
+        time.sleep(moments.uniform(0.2, 4))  # somewhere between its first import and its first steps
+    for _ in range(3):
+        with child(folder) as process:
+            before = newest_step(folder)
+            wait_until(lambda before=before: newest_step(folder) > before, process)
+            time.sleep(moments.uniform(0, 0.5))
+            assert process.poll() is None
+    assert 0 < newest_step(folder) < STEPS
+    said = go_on(folder)
+    assert (said.code, said.err) == (0, "")
+    assert re.search(rf"{CELL}: resuming from step [1-9]", said.out)
+    assert steps_of(folder) == EVALUATED
+    assert bytes_of(folder) == undisturbed
+    assert_events_show_each_step_once(folder)
+    assert not [path.name for path in (folder / CELL / "checkpoints").iterdir() if path.suffix not in (".json", ".npz")]
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize(
+    ("signals", "codes"),
+    [
+        ([signal.SIGINT], {75}),
+        ([signal.SIGTERM], {75}),
+        ([signal.SIGINT, signal.SIGINT], {75, -signal.SIGINT}),  # the second may come when all is saved
+    ],
+    ids=["ctrl_c", "sigterm", "ctrl_c_twice"],
+)
+def test_a_run_that_is_told_to_stop_saves_and_says_so_and_ends_with_the_same_bytes(undisturbed, tmp_path, signals, codes):
+    folder = tmp_path / "run"
+    with child(folder) as process:
+        wait_until(lambda: newest_step(folder) > 0, process)
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.03)
+        began = time.monotonic()
+        output, _ = process.communicate(timeout=60)
+        assert time.monotonic() - began < 10, "a chunk of a second, and the saving"
+    assert process.returncode in codes
+    assert "Traceback" not in output
+    if process.returncode == 75:
+        assert "the same command goes on" in output
+        # All that was seen is saved: the next run starts where this one ended.
+        assert newest_step(folder) >= steps_of(folder)[-1]
+    assert newest_step(folder) < STEPS
+    said = go_on(folder)
+    assert said.code == 0 and "resuming from step" in said.out
+    assert bytes_of(folder) == undisturbed
+
+
+def test_ctrl_c_before_the_first_step_ends_with_75_too(tmp_path):
+    with child(tmp_path / "run") as process:
+        wait_until((tmp_path / "run" / "config.json").exists, process)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "Traceback" not in output and "the same command goes on" in output
+
+
+# The gaps between the operations by which a file comes into its place
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the code catches it, so the disk is left as a kill there would leave it."""
+
+
+@contextlib.contextmanager
+def killed_around(monkeypatch, name, moment, nth=1):
+    """Kills when a file of that name (a pattern) is moved to its place for the ``nth`` time: just before, or just after."""
+    replace, count = os.replace, 0
+
+    def die(source, target):
+        nonlocal count
+        count += Path(target).match(name)
+        now = Path(target).match(name) and count == nth
+        if now and moment == "before":
+            raise Killed
+        replace(source, target)
+        if now:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", die)
+        patch.setattr(os, "getpid", lambda: 4_194_304)  # no process has it: a killed run had a number of its own
+        if name.startswith("step_"):
+            patch.setattr(cell, "CHECKPOINT_SECONDS", 0.0)
+        yield
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize(
+    ("name", "moment", "nth"),
+    [
+        ("step_*.npz", "before", 1),
+        ("step_*.npz", "after", 1),
+        ("step_*.json", "after", 1),
+        ("step_*.npz", "before", 5),
+        ("step_*.json", "before", 5),
+        ("step_*.json", "after", 5),
+        (f"{CELL}/config.json", "before", 1),
+        (f"{CELL}/params.npz", "before", 1),
+        (f"{CELL}/result.json", "before", 1),
+        (f"{CELL}/seeds.csv", "before", 1),
+        (f"{CELL}/seeds.csv", "after", 1),
+    ],
+)
+def test_a_kill_between_any_two_files_costs_nothing(undisturbed, tmp_path, monkeypatch, name, moment, nth):
+    folder = tmp_path / "run"
+    with killed_around(monkeypatch, name, moment, nth):
+        go_on(folder)
+    saved = {path.name for path in folder.rglob("step_*")}
+    torn = {path for path in saved if ".tmp" in path or path.replace(".npz", ".json") not in saved}
+    assert bool(torn) == (name.startswith("step_") and (name, moment) != ("step_*.json", "after"))
+    said = go_on(folder)
+    assert (said.code, said.err) == (0, "")
+    for path in torn:
+        assert f"{path} is left from a save that was cut short; it is removed" in said.out
+        assert not (folder / CELL / "checkpoints" / path).exists()
+    for path in (path for path in SAME if path.startswith(CELL)):
+        assert (folder / path).read_bytes() == undisturbed[path]
+
+
+@pytest.mark.parametrize("name", ["run/summary.csv", "run/seeds.csv", "run/curves.png"])
+def test_tables_and_pictures_that_a_kill_prevented_are_made_from_the_finished_cells(
+    undisturbed, tmp_path, monkeypatch, name
+):
+    folder = tmp_path / "run"
+    with killed_around(monkeypatch, name, "before"):
+        go_on(folder)
+    assert not (tmp_path / name).exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "run_cell", None)  # the cell is finished
+        said = go_on(folder)
+    assert (said.code, said.err) == (0, "")
+    assert bytes_of(folder) == undisturbed
+    assert (folder / "curves.png").exists() and (folder / "weights.png").exists() and (folder / "summary.tex").exists()
+
+
+# Damaged checkpoints
+
+
+def flip_a_bit(path):
+    """One bit in the middle of the file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(path):
+    """Half of the file."""
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path):
+    """Nothing but the name."""
+    os.truncate(path, 0)
+
+
+DAMAGES = [(".npz", flip_a_bit), (".npz", truncate), (".npz", empty), (".npz", Path.unlink)]
+DAMAGES += [(".json", truncate), (".json", empty)]
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize(("suffix", "damage"), DAMAGES, ids=[f"{kind[1:]}_{damage.__name__}" for kind, damage in DAMAGES])
+def test_a_damaged_checkpoint_is_passed_over_with_a_message(undisturbed, half_way, suffix, damage):
+    older, newest = (int(path.stem.removeprefix("step_")) for path in manifests(half_way))
+    damage(manifests(half_way)[-1].with_suffix(suffix))
+    said = go_on(half_way)
+    assert (said.code, said.err) == (0, "")
+    assert f"the checkpoint of step {newest} is passed over" in said.out
+    assert f"resuming from step {older:,}\n" in said.out
+    assert bytes_of(half_way) == undisturbed
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_whose_checkpoints_are_all_damaged_never_starts_over_by_itself(undisturbed, half_way):
+    for path in manifests(half_way):
+        flip_a_bit(path.with_suffix(".npz"))
+    before = (half_way / CELL / "metrics.jsonl").read_bytes()
+    for _ in range(2):
+        said = go_on(half_way)
+        assert said.code == 3
+        assert re.fullmatch(rf"error: .*{re.escape(str(half_way))}.*--fresh.*\n", said.err)
+        for path in manifests(half_way):
+            assert f"the checkpoint of step {int(path.stem.removeprefix('step_'))} is passed over" in said.out
+        assert (half_way / CELL / "metrics.jsonl").read_bytes() == before
+        assert not (half_way / CELL / "seeds.csv").exists()
+    said = go_on(half_way, "--fresh")
+    assert said.code == 0
+    assert bytes_of(half_way) == undisturbed
+    assert (Path(f"{half_way}.1") / CELL / "metrics.jsonl").read_bytes() == before
+
+
+# The metrics file and TensorBoard's event files
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize("rows", [0, 1, 3])
+@pytest.mark.parametrize("half_a_line", ["", '{"step": 2'], ids=["whole_lines", "half_a_line"])
+def test_what_was_recorded_after_the_checkpoint_does_not_stay(undisturbed, half_way, rows, half_a_line):
+    path = half_way / CELL / "metrics.jsonl"
+    for step in range(steps_of(half_way)[-1] + EVERY, STEPS, EVERY)[:rows]:
+        with open(path, "a") as file:
+            file.write(json.dumps({"step": step, "seeds": 3, "diverged": 0}) + "\n")
+    with open(path, "a") as file:
+        file.write(half_a_line)
+    assert go_on(half_way).code == 0
+    assert steps_of(half_way) == EVALUATED
+    assert bytes_of(half_way) == undisturbed
+
+
+def test_rows_that_are_missing_from_before_the_checkpoint_are_not_passed_over_in_silence(half_way):
+    path = half_way / CELL / "metrics.jsonl"
+    os.truncate(path, path.stat().st_size - 7)
+    said = go_on(half_way)
+    assert said.code == 3
+    assert re.fullmatch(rf"error: .*{re.escape(str(path))}.*\n", said.err)
+    assert not (half_way / CELL / "seeds.csv").exists()
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_torn_event_file_is_made_anew(undisturbed, half_way):
+    [path] = (half_way / CELL).glob("events.out.tfevents.*")
+    os.truncate(path, path.stat().st_size - 7)
+    assert go_on(half_way).code == 0
+    assert_events_show_each_step_once(half_way)
+    assert bytes_of(half_way) == undisturbed
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.usefixtures("without_pictures")
+def test_a_disk_that_takes_no_more_events_costs_a_warning_and_not_the_run(undisturbed, tmp_path, monkeypatch):
+    write, count = event_file_writer.EventsWriter.write_event, 0
+
+    def full(writer, event):
+        nonlocal count
+        count += 1
+        if count > 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(writer, event)
+
+    monkeypatch.setattr(event_file_writer.EventsWriter, "write_event", full)
+    said = go_on(tmp_path / "run")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.count("TensorBoard's event file cannot be written any more; training goes on without it") == 1
+    assert bytes_of(tmp_path / "run") == undisturbed
+
+
+# Another environment
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_changed_environment_is_said_in_one_line_and_noted_in_the_result(undisturbed, half_way):
+    path = half_way / CELL / "config.json"
+    described = json.loads(path.read_text())
+    present = described["environment"]["versions"]["jax"]
+    described["environment"]["versions"]["jax"] = "0.0.1"
+    path.write_text(json.dumps(described))
+    said = go_on(half_way)
+    assert said.code == 0
+    change = f"versions.jax: 0.0.1 → {present}"
+    [line] = [line for line in said.out.splitlines() if "not bit-exact" in line]
+    assert change in line
+    assert change in json.loads((half_way / CELL / "result.json").read_text())["environment_changes"]
+    after = json.loads(path.read_text())
+    assert after["environment"]["versions"]["jax"] == present and change in after["changes"]
+    assert bytes_of(half_way) == undisturbed
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_an_environment_that_is_the_same_is_not_spoken_of(half_way):
+    assert "not bit-exact" not in go_on(half_way).out
+    assert json.loads((half_way / CELL / "result.json").read_text())["environment_changes"] == []

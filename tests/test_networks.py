@@ -1,0 +1,115 @@
+"""How units are put together: the two-layer networks of the papers, by name."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nalu_jax.initializers import glorot_uniform, madsen_johansen
+from nalu_jax.networks import two_layer, unit_options
+from nalu_jax.registry import UNITS, UnknownName
+from nalu_jax.units import NAC, NALU, Activation, Linear, NACMul
+
+OPTIONS = {"initializer": glorot_uniform, "epsilon": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("nac", NAC, NAC),
+        ("nac_mul", NAC, NACMul),
+        ("nalu", NALU, NALU),
+        ("linear", Linear, Linear),
+        ("relu", Activation, Linear),
+    ],
+)
+def test_a_network_is_named_after_its_unit(name, first, last):
+    # The table of models of Madsen & Johansen 2020. Activation is a Linear: so compare the classes themselves.
+    assert [type(layer) for layer in two_layer(name, {}, hidden_size=2).layers] == [first, last]
+
+
+@pytest.mark.parametrize("name", ["nalu_separate", "nalu_bias", "nalu_separate_bias"])
+def test_a_variant_of_the_nalu_stands_in_both_layers(name):
+    for layer in two_layer(name, {}, hidden_size=2).layers:
+        assert (layer.separate, layer.gate_bias) == ("separate" in name, "bias" in name)
+
+
+def test_the_activation_of_the_first_layer_is_the_one_named():
+    assert two_layer("softsign", {}, hidden_size=2).layers[0].activation == "softsign"
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_every_network_maps_columns_to_one_output(name):
+    columns = jax.ShapeDtypeStruct((5, 7), jnp.float32)
+    outputs, _ = jax.eval_shape(two_layer(name, {}, hidden_size=3).init_with_output, jax.random.key(0), columns)
+    assert outputs.shape == (1, 7)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_the_first_layer_of_every_network_has_the_hidden_size(name):
+    columns = jax.ShapeDtypeStruct((5, 7), jnp.float32)
+    params = jax.eval_shape(two_layer(name, {}, hidden_size=3).init, jax.random.key(0), columns)["params"]
+    matrices = [leaf.shape for leaf in jax.tree.leaves(params["layers_0"]) if leaf.ndim == 2]
+    assert matrices and set(matrices) == {(5, 3)}
+
+
+def test_a_network_is_its_layers_one_after_the_other():
+    # Planted by hand: NAC to (x1 + x2, x3), then NAC• to their product. exp and log each round by 2e-7 or so.
+    x = np.array([[2.0, 3.0], [4.0, 5.0], [0.5, 6.0]], np.float32)
+    params = {
+        "layers_0": {"w_hat": 20 * jnp.array([[1.0, 0], [1, 0], [0, 1]]), "m_hat": jnp.full((3, 2), 20.0)},
+        "layers_1": {"w_hat": jnp.full((2, 1), 20.0), "m_hat": jnp.full((2, 1), 20.0)},
+    }
+    outputs = two_layer("nac_mul", {}, hidden_size=2).apply({"params": params}, x)
+    np.testing.assert_allclose(outputs, [[(2 + 4) * 0.5, (3 + 5) * 6]], rtol=2e-6)
+
+
+# Options
+
+
+def test_options_reach_the_unit_that_the_network_is_named_after():
+    last = two_layer("nac_mul", OPTIONS, hidden_size=2).layers[1]
+    assert (last.initializer, last.epsilon) == (glorot_uniform, 1e-3)
+
+
+def test_options_reach_a_partner_as_far_as_it_has_them():
+    first = two_layer("nac_mul", OPTIONS, hidden_size=2).layers[0]
+    assert first.initializer is glorot_uniform and not hasattr(first, "epsilon")
+
+
+def test_options_of_other_units_leave_a_dense_network_as_it_is():
+    assert two_layer("relu", OPTIONS, hidden_size=2) == two_layer("relu", {}, hidden_size=2)
+
+
+def test_unit_options_look_up_the_initializer_by_name():
+    assert unit_options(initializer="madsen_johansen", epsilon=1e-7) == {"initializer": madsen_johansen, "epsilon": 1e-7}
+
+
+# What is refused, and with which sentence
+
+
+def test_an_unknown_unit_is_refused_with_a_guess_and_the_known_ones():
+    with pytest.raises(UnknownName, match=r"unknown unit 'nlau': did you mean 'nalu'\? Known: .*nac, nac_mul, nalu.*\.$"):
+        two_layer("nlau", {}, hidden_size=2)
+
+
+def test_a_unit_like_no_other_is_refused_without_a_guess():
+    with pytest.raises(UnknownName, match=r"unknown unit 'zzzz'\. Known: .*nac_mul"):
+        two_layer("zzzz", {}, hidden_size=2)
+
+
+@pytest.mark.parametrize("hidden_size", [0, -1, 2.0, "2", None])
+def test_a_hidden_size_that_is_no_positive_integer_is_refused(hidden_size):
+    with pytest.raises(ValueError, match=rf"hidden_size must be a positive integer, got {hidden_size!r}"):
+        two_layer("nac", {}, hidden_size=hidden_size)
+
+
+@pytest.mark.parametrize("epsilon", [0, 1, -1e-7, float("nan")])
+def test_an_epsilon_outside_zero_to_one_is_refused(epsilon):
+    with pytest.raises(ValueError, match=rf"epsilon must lie between 0 and 1, got {epsilon!r}"):
+        unit_options(initializer="madsen_johansen", epsilon=epsilon)
+
+
+def test_an_unknown_initializer_is_refused_with_a_guess():
+    with pytest.raises(UnknownName, match="unknown initializer 'glorot': did you mean 'glorot_uniform'"):
+        unit_options(initializer="glorot", epsilon=1e-7)

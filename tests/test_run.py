@@ -1,0 +1,539 @@
+"""Real runs, from the command to the tables: what they leave behind, and that it is what was computed."""
+
+import contextlib
+import csv
+import importlib.metadata
+import io
+import json
+import math
+import os
+import platform
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from experiments import build, console, experiment
+from experiments.config import CONFIGS, load, override
+from experiments.grid import cells
+from experiments.run import FLAGS, main
+from nalu_jax.random import Purpose, key_at
+
+pytestmark = pytest.mark.slow
+
+ROOT = CONFIGS.parent
+RUN = [sys.executable, "-m", "experiments.run"]
+QUICKSTART = f"--config={CONFIGS / 'quickstart.py'}"
+
+# Of five seeds a number that is odd, so that two devices do not share them evenly; of the steps one that is no multiple of
+# eval_every. At this learning rate some seeds of "sub" are solved and others not.
+UNITS, OPERATIONS, SEEDS, STEPS = ("nac", "linear"), ("sub", "mul"), 5, 1950
+EVALUATED = [*range(0, STEPS, 100), STEPS]
+SETTINGS = {"num_seeds": SEEDS, "num_steps": STEPS, "eval_every": 100, "optimizer.learning_rate": 0.03}
+GRID = {"grid.unit": ",".join(UNITS), "grid.operation": ",".join(OPERATIONS)}
+SUMMARY = [
+    "unit", "operation", "seeds", "steps", "success_rate", "success_low", "success_high",
+    "solved_at_median", "solved_at_mean", "solved_at_low", "solved_at_high",
+    "sparsity_error_mean", "sparsity_error_low", "sparsity_error_high",
+    "interpolation_mse_median", "extrapolation_mse_median", "diverged",
+]  # fmt: skip
+ALL_CELLS = [f"{unit}-{operation}" for unit in UNITS for operation in OPERATIONS]
+each_cell = pytest.mark.parametrize("cell", ALL_CELLS)
+
+
+class Said(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Finished(NamedTuple):
+    """A finished run, and what was said on the way."""
+
+    folder: Path
+    said: Said
+
+
+def flags(**sections):
+    """Settings as flags."""
+    return [f"--config.{path}={value}" for settings in sections.values() for path, value in settings.items()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of two units and two operations, in a process of its own."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    arguments = [*RUN, QUICKSTART, f"--workdir={folder}", *flags(settings=SETTINGS, grid=GRID)]
+    found = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    return Finished(folder, Said(found.returncode, found.stdout, found.stderr))
+
+
+def command(*arguments):
+    """The command line in this process, under JAX's own promotion of types: what is compiled once serves all tests."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    FLAGS.unparse_flags()
+    try:
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            return main(list(map(str, arguments)))
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@pytest.fixture
+def run(capsys):
+    """The command line in this process, with what it says."""
+    return lambda *arguments: Said(command(*arguments), *capsys.readouterr())
+
+
+def table(path):
+    """The rows of a CSV file, and its columns."""
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        return list(reader), list(reader.fieldnames)
+
+
+def metrics(folder):
+    """The rows of a cell's metrics file, read as strict JSON."""
+
+    def refuse(constant):
+        raise ValueError(f"{constant} is no JSON")
+
+    return [json.loads(line, parse_constant=refuse) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def numbers(rows, name):
+    """A column of seeds.csv, NaN where a field is empty."""
+    return np.array([float(row[name]) if row[name] else math.nan for row in rows])
+
+
+def snapshot(folder, of):
+    """Something of every file of a folder."""
+    return {str(path.relative_to(folder)): of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def contents(folder):
+    """The bytes of every file of a folder."""
+    return snapshot(folder, Path.read_bytes)
+
+
+# What a run leaves behind
+
+
+def test_a_run_ends_with_0_and_prints_a_table_of_its_cells(finished):
+    assert (finished.said.code, finished.said.err) == (0, "")
+    rows, _ = table(finished.folder / "summary.csv")
+    printed = finished.said.out.partition("unit")[2]
+    for row in rows:
+        percent = f"{100 * float(row['success_rate']):.0f} %"
+        assert re.search(rf"^{row['unit']} +{row['operation']} +{percent} ", printed, re.M)
+    assert str(finished.folder) in printed and "tensorboard --logdir" in printed
+
+
+def test_a_run_leaves_all_that_is_promised_and_nothing_half_written(finished):
+    files = set(snapshot(finished.folder, Path.name.fget))
+    top = {"config.json", "summary.csv", "seeds.csv", "curves.png", "weights.png"}
+    top |= {f"{name}.{kind}" for name in ("summary", "scores") for kind in ("md", "tex")}
+    of_a_cell = {"config.json", "metrics.jsonl", "params.npz", "result.json", "seeds.csv"}
+    assert top | {f"{cell}/{name}" for cell in ALL_CELLS for name in of_a_cell} <= files
+    assert not [name for name in files if ".tmp" in name]
+
+
+def test_the_summary_has_exactly_its_columns_and_the_cells_in_order(finished):
+    rows, columns = table(finished.folder / "summary.csv")
+    assert columns == SUMMARY
+    assert [f"{row['unit']}-{row['operation']}" for row in rows] == ALL_CELLS
+
+
+def test_seeds_csv_has_a_row_a_seed_and_is_that_of_all_cells_one_after_another(finished):
+    rows, columns = table(finished.folder / "seeds.csv")
+    assert columns[:3] == ["unit", "operation", "seed"]
+    assert [int(row["seed"]) for row in rows] == list(range(SEEDS)) * len(ALL_CELLS)
+    assert rows == [row for cell in ALL_CELLS for row in table(finished.folder / cell / "seeds.csv")[0]]
+
+
+def wilson(successes, seeds, z=1.959963984540054):
+    """The Wilson score interval by its formula."""
+    p = successes / seeds
+    middle = (p + z * z / (2 * seeds)) / (1 + z * z / seeds)
+    reach = z / (1 + z * z / seeds) * math.sqrt(p * (1 - p) / seeds + z * z / (4 * seeds**2))
+    return p, middle - reach, middle + reach
+
+
+@each_cell
+def test_the_summary_is_what_the_seeds_add_up_to(finished, cell):
+    summary = next(row for row in table(finished.folder / "summary.csv")[0] if f"{row['unit']}-{row['operation']}" == cell)
+    rows, _ = table(finished.folder / cell / "seeds.csv")
+    solved = numbers(rows, "solved") == 1
+    assert (int(summary["seeds"]), int(summary["steps"]), int(summary["diverged"])) == (SEEDS, STEPS, 0)
+    found = [float(summary[f"success_{end}"]) for end in ("rate", "low", "high")]
+    assert found == pytest.approx(wilson(int(solved.sum()), SEEDS), rel=1e-5, abs=1e-12)
+    for name in ("interpolation_mse", "extrapolation_mse"):
+        assert float(summary[f"{name}_median"]) == pytest.approx(np.median(numbers(rows, name)), rel=1e-5)
+    over_solved = [name for name in SUMMARY if name.startswith(("solved_at", "sparsity"))]
+    if not solved.any():
+        assert [summary[name] for name in over_solved] == [""] * len(over_solved)
+        return
+    steps, sparsity = numbers(rows, "solved_at")[solved], numbers(rows, "sparsity_error")[solved]
+    assert float(summary["solved_at_median"]) == pytest.approx(np.median(steps), rel=1e-5)
+    assert float(summary["solved_at_mean"]) == pytest.approx(steps.mean(), rel=1e-5)
+    assert min(sparsity[sparsity <= 0.5], default=0.5) - 1e-5 <= float(summary["sparsity_error_mean"]) <= 0.5
+    if solved.sum() > 1:
+        for name in ("solved_at", "sparsity_error"):
+            assert float(summary[f"{name}_low"]) <= float(summary[f"{name}_mean"]) <= float(summary[f"{name}_high"])
+
+
+def test_the_run_has_solved_and_unsolved_seeds_so_that_its_tests_mean_something(finished):
+    solved = {cell: numbers(table(finished.folder / cell / "seeds.csv")[0], "solved").sum() for cell in ALL_CELLS}
+    assert solved["nac-mul"] == solved["linear-mul"] == 0
+    assert 0 < solved["nac-sub"] < SEEDS and 1 < solved["linear-sub"] < SEEDS
+
+
+@each_cell
+def test_a_seed_is_solved_if_its_best_evaluation_is_below_the_threshold(finished, cell):
+    threshold = json.loads((finished.folder / cell / "result.json").read_text())["threshold"]
+    for row in table(finished.folder / cell / "seeds.csv")[0]:
+        assert (row["solved"] == "1") == (float(row["extrapolation_mse"]) < threshold)
+        assert int(row["best_step"]) in EVALUATED[1:]
+        if row["solved"] == "1":
+            assert int(row["solved_at"]) in EVALUATED and int(row["solved_at"]) <= int(row["best_step"])
+        else:
+            assert row["solved_at"] == ""
+
+
+@each_cell
+def test_the_metrics_file_has_a_row_for_each_evaluation_from_step_0_to_the_end(finished, cell):
+    rows = metrics(finished.folder / cell)
+    assert [row["step"] for row in rows] == EVALUATED
+    assert all(row["seeds"] == SEEDS and row["diverged"] == 0 for row in rows)
+    for row in rows:
+        for name in ("interpolation_mse", "extrapolation_mse", "sparsity_error"):
+            assert 0 <= row[name]["q25"] <= row[name]["median"] <= row[name]["q75"]
+    assert rows[-1]["success"] == numbers(table(finished.folder / cell / "seeds.csv")[0], "solved").sum()
+
+
+@each_cell
+def test_the_cells_config_json_says_what_was_run_and_where(finished, cell):
+    described = json.loads((finished.folder / cell / "config.json").read_text())
+    unit, operation = cell.split("-")
+    config, environment = described["config"], described["environment"]
+    assert (config["unit"]["name"], config["task"]["operation"], config["num_seeds"]) == (unit, operation, SEEDS)
+    assert config["optimizer"] == {"name": "adam", "learning_rate": 0.03}
+    assert "grid" not in config
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")}
+    assert environment["versions"] == versions | {"python": platform.python_version()}
+    assert environment["devices"] == {"kind": "cpu", "platform": "cpu", "count": 2}
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    if head.returncode == 0:
+        assert re.fullmatch(r"[0-9a-f]{12}\+?", environment["commit"]) and head.stdout.startswith(environment["commit"][:12])
+    else:
+        assert environment["commit"] == "unknown"
+
+
+@each_cell
+def test_params_npz_holds_the_best_and_the_last_parameters_of_every_seed(finished, cell):
+    with np.load(finished.folder / cell / "params.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    kinds = {name.partition("/")[0] for name in arrays}
+    assert kinds == {"best", "last"}
+    assert all(array.shape[0] == SEEDS and np.isfinite(array).all() for array in arrays.values())
+    for i, row in enumerate(table(finished.folder / cell / "seeds.csv")[0]):
+        pairs = [(array[i], arrays[name.replace("best/", "last/")][i]) for name, array in arrays.items() if name[0] == "b"]
+        assert all(np.array_equal(best, last) for best, last in pairs) == (int(row["best_step"]) == STEPS)
+
+
+def masks(cell, seed):
+    """The subsets of a seed, from the task: f64[inputs, 2]. In the quickstart a sums all four inputs, b the first two."""
+    config = load(str(CONFIGS / "quickstart.py"))
+    unit, operation = cell.split("-")
+    override(config, [("grid.unit", unit), ("grid.operation", operation)])
+    spec = build.task_spec(next(cells(config)).config)
+    with jax.numpy_rank_promotion("allow"):
+        draw = np.asarray(spec.subsets.masks(key_at(Purpose.TASK, np.uint32(seed)), spec.input_size), np.float64)
+    assert draw.tolist() == [[1, 1], [1, 1], [1, 0], [1, 0]]
+    return draw
+
+
+def network(parameters, x):
+    """Both layers of a NAC or of a linear network in NumPy, and their weights: x f64[rows, inputs] → f64[rows]."""
+    weights = []
+    for layer in ("layers_0", "layers_1"):
+        p = {name.rsplit("/", 1)[1]: value for name, value in parameters.items() if layer in name}
+        weights.append(p["w"] if "w" in p else np.tanh(p["w_hat"]) / (1 + np.exp(-p["m_hat"])))
+        x = x @ weights[-1] + p.get("b", 0)
+    return x[:, 0], weights
+
+
+@each_cell
+def test_the_errors_of_the_best_parameters_are_those_in_seeds_csv(finished, cell):
+    """Recomputed in float64 for the worst seed: errors near the resolution of float32 would compare noise."""
+    rows, _ = table(finished.folder / cell / "seeds.csv")
+    seed = int(np.argmax(numbers(rows, "interpolation_mse")))
+    with np.load(finished.folder / cell / "params.npz") as file:
+        best = {name: file[name][seed].astype(np.float64) for name in file.files if name.startswith("best/")}
+    draw = masks(cell, seed)
+    for name, random_state, low, high in (("interpolation", 43953907, 1, 2), ("extrapolation", 8689336, 2, 6)):
+        x = np.random.RandomState(random_state).uniform(low, high, (10_000, 4))
+        a, b = (x @ draw).T
+        outputs, weights = network(best, x)
+        error = np.mean((outputs - (a - b if cell.endswith("sub") else a * b)) ** 2)
+        assert error > 1e-6
+        assert float(rows[seed][f"{name}_mse"]) == pytest.approx(error, rel=1e-3)
+    sizes = np.abs(np.concatenate([w.ravel() for w in weights]))
+    sparsity = np.max(np.minimum(sizes, np.abs(1 - sizes)))
+    assert float(rows[seed]["sparsity_error"]) == pytest.approx(sparsity, abs=1e-5)
+
+
+@each_cell
+def test_tensorboard_shows_every_evaluation_once_with_its_value_and_the_weights_and_the_settings(finished, cell):
+    events = EventAccumulator(str(finished.folder / cell), size_guidance={"scalars": 0}).Reload()
+    tags, rows = events.Tags(), metrics(finished.folder / cell)
+    for name in ("interpolation_mse", "extrapolation_mse", "sparsity_error"):
+        for q in ("q25", "median", "q75"):
+            shown = events.Scalars(f"{name}/{q}")
+            assert [event.step for event in shown] == EVALUATED
+            assert [event.value for event in shown] == pytest.approx([row[name][q] for row in rows], rel=1e-6)
+    success = events.Scalars("seeds/success")
+    assert [event.value * SEEDS for event in success] == pytest.approx([row["success"] for row in rows], rel=1e-6)
+    assert len(tags["images"]) == 1
+    assert events.Scalars("result/success_rate")[0].value == pytest.approx(rows[-1]["success"] / SEEDS, rel=1e-6)
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+@pytest.mark.parametrize("name", ["curves.png", "weights.png"])
+def test_the_pictures_are_pictures_with_something_on_them(finished, name):
+    with Image.open(finished.folder / name) as image:
+        image.load()
+        pixels = np.asarray(image.convert("RGB"))
+    height, width, _ = pixels.shape
+    assert min(height, width) > 300
+    assert (pixels == 255).mean() > 0.05, "a white ground"
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
+    # Something is drawn in every quarter: there are two units or two errors, and two operations.
+    for rows in (slice(0, height // 2), slice(height // 2, height)):
+        for columns in (slice(0, width // 2), slice(width // 2, width)):
+            assert pixels[rows, columns].std() > 5
+
+
+@pytest.mark.parametrize(("name", "rows"), [("summary", len(ALL_CELLS)), ("scores", 2 * len(OPERATIONS))])
+def test_the_tables_are_markdown_and_latex_of_the_same_rows(finished, name, rows):
+    markdown = (finished.folder / f"{name}.md").read_text(encoding="utf-8")
+    body = [line.strip("|").split("|") for line in markdown.splitlines() if line.startswith("|")][2:]
+    assert len(body) == rows and len({len(cells) for cells in body}) == 1
+    latex = (finished.folder / f"{name}.tex").read_text(encoding="utf-8")
+    inside = re.search(r"\\midrule\n(.*)\\bottomrule", latex, re.S)
+    assert inside and latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 1
+    lines = [line.removesuffix("\\\\").split("&") for line in inside[1].strip().splitlines()]
+    assert [len(line) for line in lines] == [len(line) for line in body]
+    assert all(line.isascii() for line in latex.splitlines() if not line.startswith("%")), "every engine must take it"
+    assert not re.search(r"(?<!\\)%", inside[1])
+
+
+def test_the_scores_are_a_hundred_times_the_error_over_that_of_untrained_networks(finished):
+    markdown = (finished.folder / "scores.md").read_text(encoding="utf-8").splitlines()
+    names = [name.strip() for name in markdown[0].strip("|").split("|")]
+    rows = [dict(zip(names, (cell.strip() for cell in line.strip("|").split("|")), strict=True)) for line in markdown[2:6]]
+    assert [(row["range"], row["task"]) for row in rows] == [
+        (error, task) for error in ("interpolation", "extrapolation") for task in ("a − b", "a × b")
+    ]
+    untrained = json.loads((finished.folder / "nac-mul" / "result.json").read_text())["untrained"]["interpolation_mse"]
+    errors = numbers(table(finished.folder / "nac-mul" / "seeds.csv")[0], "interpolation_mse")
+    median, best = 100 * np.median(errors) / untrained, 100 * errors.min() / untrained
+    assert rows[1]["nac"] == f"{median:.1f} ({best:.1f})"
+
+
+def test_without_a_terminal_the_output_is_plain_lines(finished):
+    assert "\x1b" not in finished.said.out and "\r" not in finished.said.out
+    for number, cell in enumerate(ALL_CELLS, 1):
+        assert re.search(
+            rf"^{number}/{len(ALL_CELLS)} {cell}: .*solved \d/{SEEDS} after 1,950 steps", finished.said.out, re.M
+        )
+
+
+# The same folder again
+
+
+def test_the_same_command_again_computes_nothing_touches_nothing_and_prints_the_table(finished, run, monkeypatch):
+    def compute(*arguments):
+        raise AssertionError("something is computed")
+
+    monkeypatch.setattr(experiment, "run_cell", compute)
+    monkeypatch.setattr(build, "programs", compute)
+    before = snapshot(finished.folder, lambda path: path.stat().st_mtime_ns)
+    said = run(QUICKSTART, f"--workdir={finished.folder}", *flags(settings=SETTINGS, grid=GRID))
+    assert (said.code, said.err) == (0, "")
+    assert said.out == finished.said.out[finished.said.out.index("unit") :]
+    assert snapshot(finished.folder, lambda path: path.stat().st_mtime_ns) == before
+
+
+def test_fresh_sets_the_earlier_run_aside_whole_and_starts_over(run, tmp_path):
+    grid = {"grid.unit": "linear", "grid.operation": "sub"}
+    arguments = [QUICKSTART, f"--workdir={tmp_path / 'run'}", *flags(settings=SETTINGS, grid=grid)]
+    assert run(*arguments).code == 0
+    before = contents(tmp_path / "run")
+    said = run(*arguments, "--fresh")
+    assert said.code == 0
+    assert f"{tmp_path / 'run.1'}" in said.out and "1/1 linear-sub: " in said.out
+    assert contents(tmp_path / "run.1") == before
+    after = contents(tmp_path / "run")
+    for name in ("seeds.csv", "summary.csv", "linear-sub/params.npz", "linear-sub/metrics.jsonl"):
+        assert after[name] == before[name]
+
+
+# A grid over the learning rate: one of the finished run, one at which some seeds diverge, one at which all do
+
+RATES = {"0.03": "0.03", "2e9": "2e+09", "1e30": "1e+30"}  # as given, and as written in tables
+FOLDERS = {"0.03": "0.03", "2e9": "2000000000.0", "1e30": "1e_30"}
+SWEPT = SETTINGS | {"optimizer.learning_rate": 1.0}  # what stands in the grid must win
+SWEEP = {"grid.unit": "linear", "grid.operation": "sub", "grid.learning_rate": ",".join(RATES)}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A run over three learning rates that writes a line of progress at every evaluation."""
+    folder = tmp_path_factory.mktemp("swept") / "run"
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.setattr(console, "PLAIN_EVERY", 0.0)
+        code = command(QUICKSTART, f"--workdir={folder}", *flags(settings=SWEPT, grid=SWEEP))
+    return Finished(folder, Said(code, output.getvalue(), ""))
+
+
+def swept_cell(swept, rate):
+    """The folder of a learning rate, its row in the summary, its rows in seeds.csv and in the metrics file."""
+    [row] = [row for row in table(swept.folder / "summary.csv")[0] if row["learning_rate"] == RATES[rate]]
+    folder = swept.folder / f"linear-sub-learning_rate={FOLDERS[rate]}"
+    return folder, row, table(folder / "seeds.csv")[0], metrics(folder)
+
+
+def test_a_grid_over_the_learning_rate_has_a_column_for_it(swept):
+    for name in ("summary.csv", "seeds.csv"):
+        rows, columns = table(swept.folder / name)
+        assert columns[:3] == ["unit", "operation", "learning_rate"]
+        assert list(dict.fromkeys(row["learning_rate"] for row in rows)) == list(RATES.values())
+    assert re.search(r"^unit +operation +learning_rate +success", swept.said.out, re.M)
+    assert "learning_rate=0.03" in (swept.folder / "scores.md").read_text(encoding="utf-8")
+
+
+def test_a_cell_of_a_grid_over_the_learning_rate_is_the_run_at_that_learning_rate_bit_by_bit(finished, swept):
+    folder, *_ = swept_cell(swept, "0.03")
+    for name in ("metrics.jsonl", "params.npz"):
+        assert (folder / name).read_bytes() == (finished.folder / "linear-sub" / name).read_bytes()
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(swept):
+    lines = re.findall(r"^1/3 linear-sub-learning_rate=0\.03: step ([\d,]+) of 1,950, .*solved \d/5$", swept.said.out, re.M)
+    assert {"100", "1,900", "1,950"} <= set(lines)
+
+
+def test_seeds_that_diverge_count_as_failures_while_the_others_go_on(swept):
+    folder, row, seeds, rows = swept_cell(swept, "2e9")
+    gone = np.isfinite(numbers(seeds, "diverged_at"))
+    assert 0 < gone.sum() < SEEDS and int(row["diverged"]) == gone.sum()
+    assert float(row["success_high"]) == pytest.approx(wilson(0, SEEDS)[2], rel=1e-5), "of all seeds, not of those left"
+    errors = np.where(gone, np.inf, numbers(seeds, "extrapolation_mse"))
+    assert float(row["extrapolation_mse_median"]) == pytest.approx(np.median(errors), rel=1e-5)
+    assert [row["step"] for row in rows] == EVALUATED
+    assert [row["diverged"] for row in rows] == [0] + [gone.sum()] * (len(rows) - 1)
+    with np.load(folder / "params.npz") as file:
+        assert all(np.isfinite(file[name]).all() for name in file.files)
+
+
+def test_a_cell_without_a_seed_left_stops_early_and_the_run_says_so_and_ends_with_4(swept, run):
+    _, row, seeds, rows = swept_cell(swept, "1e30")
+    assert swept.said.code == 4
+    assert re.search(rf"^linear +sub +1e\+30 +0 % .* {SEEDS}$", swept.said.out, re.M) and "diverged" in swept.said.out
+    assert (row["success_rate"], row["diverged"], row["interpolation_mse_median"]) == ("0", str(SEEDS), "inf")
+    assert all(0 <= int(seed["diverged_at"]) < 100 for seed in seeds)
+    assert all(seed["best_step"] == seed["extrapolation_mse"] == seed["solved_at"] == "" for seed in seeds)
+    assert rows[-1]["step"] < STEPS and rows[-1]["diverged"] == SEEDS
+    assert {"curves.png", "weights.png", "scores.md", "summary.tex"} <= set(contents(swept.folder))
+    again = run(QUICKSTART, f"--workdir={swept.folder}", *flags(settings=SWEPT, grid=SWEEP))
+    assert again.code == 4 and again.out == swept.said.out[swept.said.out.index("unit ") :]
+
+
+# The preset of the 2018 paper
+
+
+def test_the_preset_of_the_2018_paper_runs(run, tmp_path):
+    page = f"--config={CONFIGS / 'static_arithmetic.py'}:trask"
+    settings = {"num_seeds": 3, "num_steps": 20, "eval_every": 10, "grid.unit": "nalu", "grid.operation": "div"}
+    said = run(page, f"--workdir={tmp_path / 'run'}", *flags(settings=settings))
+    assert said.code == 0
+    [row], columns = table(tmp_path / "run" / "summary.csv")
+    assert columns == SUMMARY
+    assert (row["unit"], row["operation"], row["seeds"], row["steps"]) == ("nalu", "div", "3", "20")
+    assert 0 < float(row["interpolation_mse_median"]) < math.inf
+    with np.load(tmp_path / "run" / "nalu-div" / "params.npz") as file:
+        assert file["best/layers_0/w_hat"].shape == (3, 100, 2)
+
+
+# At a terminal
+
+
+@contextlib.contextmanager
+def terminal(monkeypatch):
+    """A terminal of a hundred and twenty columns in the place of the standard output; yields what is written there."""
+    master, slave = pty.openpty()
+    written = []
+
+    def read():
+        with contextlib.suppress(OSError):  # the other end is closed
+            while data := os.read(master, 65536):
+                written.append(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with monkeypatch.context() as patch, open(slave, "w", encoding="utf-8") as output:
+        patch.setattr(sys, "stdout", output)
+        patch.setenv("TERM", "xterm-256color")
+        patch.setenv("COLUMNS", "120")
+        yield written
+    reader.join()
+    os.close(master)
+
+
+def screen(text):
+    """The lines that are left on a terminal: it knows the returns, movements up and erasures of a live line."""
+    lines, row, column = [""], 0, 0
+    for part in re.split(r"(\r|\n|\x1b\[[0-9;?]*[A-Za-z])", text):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif part == "\r":
+            column = 0
+        elif up := re.fullmatch(r"\x1b\[(\d*)A", part):
+            row -= int(up[1] or 1)
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif not part.startswith("\x1b"):
+            lines[row] = lines[row][:column].ljust(column) + part + lines[row][column + len(part) :]
+            column += len(part)
+    return lines
+
+
+def test_at_a_terminal_there_is_a_live_line_that_makes_way_for_the_table(tmp_path, monkeypatch):
+    grid = {"grid.unit": "linear", "grid.operation": "sub"}
+    settings = SETTINGS | {"num_steps": 40_000, "eval_every": 1000}
+    with terminal(monkeypatch) as written:
+        code = command(QUICKSTART, f"--workdir={tmp_path / 'run'}", *flags(settings=settings, grid=grid))
+    text = b"".join(written).decode()
+    assert code == 0, text
+    live = re.findall(r"1/1 linear-sub [━╸╺ ]+ ([^\r\n]*)", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
+    assert live[0].startswith("compiling")
+    assert any(re.match(r"[\d,]+k seed-steps/s, \d+:\d\d to go, interpolation .*solved \d/5", line) for line in live), live
+    said, header, row, *_ = screen(text)
+    assert re.match(r"1/1 linear-sub: interpolation .* after 40,000 steps", said)
+    assert header.startswith("unit ") and re.match(r"linear +sub +\d+ % ", row)
