@@ -18,7 +18,8 @@ from experiments.stopping import Stopping
 from nalu_jax.checkpoint import Checkpoints, pack, write_atomic
 from nalu_jax.loop import Run, diverged, run_seeds
 from nalu_jax.stats import success_rate
-from nalu_jax.writer import TENSORBOARD_POINTS, MetricsFile, TensorBoard, summarise
+from nalu_jax.tensorboard import POINTS, TensorBoard
+from nalu_jax.writer import MetricsFile, summarise
 
 CHUNK_SECONDS = 1.0
 CHECKPOINT_SECONDS = 30.0
@@ -34,7 +35,7 @@ class CellHost:
         self.stopping = stopping
         self.checkpoints = Checkpoints(files.checkpoints, say=progress.say)
         self.metrics = MetricsFile(files.metrics)
-        self.thinning = math.ceil((schedule.num_steps // schedule.eval_every + 2) / TENSORBOARD_POINTS)
+        self.thinning = math.ceil((schedule.num_steps // schedule.eval_every + 2) / POINTS)
         self.last_step = schedule.num_steps
         self.length = 0
         self.asked = self.saved = time.monotonic()

@@ -298,9 +298,7 @@ def test_a_kill_between_any_two_files_costs_nothing(undisturbed, tmp_path, monke
 
 
 @pytest.mark.parametrize("name", ["run/summary.csv", "run/seeds.csv", "run/curves.png"])
-def test_tables_and_pictures_that_a_kill_prevented_are_made_from_the_finished_cells(
-    undisturbed, tmp_path, monkeypatch, name
-):
+def test_tables_and_pictures_that_a_kill_prevented_are_made_up_for(undisturbed, tmp_path, monkeypatch, name):
     folder = tmp_path / "run"
     with killed_around(monkeypatch, name, "before"):
         go_on(folder)
