@@ -127,8 +127,9 @@ class Checkpoints:
         write_atomic(self.arrays_path(step), payload)
         write_atomic(self.manifest_path(step), json.dumps(manifest, indent=2).encode())
         self.read(step)
-        for useless in self.damaged:
+        for useless in set(self.damaged) - {step}:
             self.remove(useless)
+        self.damaged = []
         for old in self.steps()[self.keep :]:
             self.remove(old)
 

@@ -283,6 +283,14 @@ def test_a_directory_in_place_of_arrays_without_a_manifest_does_not_stop_a_run(c
     assert_restored(checkpoints, 1200)
 
 
+def test_a_damaged_step_that_is_saved_again_is_whole_again(checkpoints):
+    empty(checkpoints.arrays_path(1200))
+    assert_restored(checkpoints, 1000)
+    checkpoints.save(1200, state(1200), {"metrics_size": 7 * 1200})
+    assert checkpoints.steps() == [1200, 1000]
+    assert_restored(checkpoints, 1200)
+
+
 # Saves that are cut short
 
 

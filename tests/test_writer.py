@@ -197,9 +197,10 @@ def test_a_view_made_anew_has_each_step_once(tmp_path, end):
         assert points(tmp_path)
     else:
         first.close()
+    (file,) = tmp_path.iterdir()
     if end == "torn":
-        (file,) = tmp_path.iterdir()
         file.write_bytes(file.read_bytes()[:-7])
+    file.rename(tmp_path / "events.out.tfevents.1600000000.elsewhere.7")  # an earlier second, another machine and process
     second = view(tmp_path)
     for step in range(8):
         second.row(row(step))
