@@ -1,5 +1,6 @@
 """Running one cell: all its seeds in one program, in a folder of its own, resumable at any moment."""
 
+import contextlib
 import json
 import math
 import time
@@ -35,16 +36,16 @@ class CellHost:
         self.stopping = stopping
         self.checkpoints = Checkpoints(files.checkpoints, say=progress.say)
         self.metrics = MetricsFile(files.metrics)
-        self.thinning = math.ceil((schedule.num_steps // schedule.eval_every + 2) / POINTS)
         self.last_step = schedule.num_steps
+        every = math.ceil((schedule.num_steps // schedule.eval_every + 2) / POINTS)
+        self.tensorboard = TensorBoard(files.path, every=every, say=progress.say)
         self.length = 0
         self.asked = self.saved = time.monotonic()
 
     def resume(self, template: Run) -> Run | None:
-        """The newest whole checkpoint; what was recorded after it is dropped, and TensorBoard's view is made anew."""
+        """The newest whole checkpoint; what was recorded after it is dropped, the rest shown again."""
         stored = self.checkpoints.restore(template)
         self.metrics.cut(stored.extra["metrics_size"] if stored else 0)
-        self.tensorboard = TensorBoard(self.files.path, every=self.thinning, say=self.progress.say)
         if stored is None:
             return None
         step = int(stored.tree.step)
@@ -85,39 +86,47 @@ class CellHost:
         self.saved = time.monotonic()
         self.stopping.check()
 
+    def close(self) -> None:
+        """Brings what TensorBoard is to see to the disk."""
+        self.tensorboard.close()
+
 
 def run_cell(cell: Cell, files: Files, progress: CellProgress, stopping: Stopping, environment: dict[str, Any]) -> None:
     """Runs a cell, or what is left of it, to its end; ``seeds.csv`` is the last file that it writes."""
     schedule = build.schedule(cell.config)
-    spec = build.task_spec(cell.config)
+    task = build.task_spec(cell.config).task
     files.path.mkdir(parents=True, exist_ok=True)
     changes = note_environment(cell, files, progress, environment)
-    host = CellHost(cell, files, progress, stopping)
-    run = run_seeds(
-        build.programs(cell.config),
-        schedule.seeds,
-        spec.task,
-        num_steps=schedule.num_steps,
-        eval_every=schedule.eval_every,
-        host=host,
-        resume_from=host.resume,
-    )
-    run = jax.tree.map(np.asarray, run)
-    host.save(int(run.step), run)
+    with contextlib.closing(CellHost(cell, files, progress, stopping)) as host:
+        run = run_seeds(
+            build.programs(cell.config),
+            schedule.seeds,
+            task,
+            num_steps=schedule.num_steps,
+            eval_every=schedule.eval_every,
+            host=host,
+            resume_from=host.resume,
+        )
+        run = jax.tree.map(np.asarray, run)
+        host.save(int(run.step), run)
+        write_results(cell, files, run, changes)
+        rows = seed_rows(cell.axes, run, schedule.num_seeds)
+        show_results(host.tensorboard, cell, run, rows, schedule.num_steps)
+        write_csv(files.seeds, rows)
 
-    first = slice(schedule.num_seeds)  # without the seeds that only fill up the devices
+
+def write_results(cell: Cell, files: Files, run: Run, changes: list[str]) -> None:
+    """Writes the parameters of all seeds, and what is known of the cell as a whole."""
+    first = slice(build.schedule(cell.config).num_seeds)  # without the seeds that only fill up the devices
     params = {"best": run.record.best_params, "last": run.state.params}
     write_atomic(files.params, pack(jax.tree.map(lambda leaf: leaf[first], params)))
     result = {
-        "steps": schedule.num_steps,
-        "threshold": spec.threshold,
+        "steps": build.schedule(cell.config).num_steps,
+        "threshold": build.task_spec(cell.config).threshold,
         "untrained": build.untrained_errors(cell.config),
         "environment_changes": changes,
     }
     write_atomic(files.result, json.dumps(result, indent=2).encode())
-    rows = seed_rows(cell.axes, run, schedule.num_seeds)
-    show_result(host.tensorboard, cell, run, rows, schedule.num_steps)
-    write_csv(files.seeds, rows)
 
 
 def seed_rows(axes: dict[str, Any], run: Run, num_seeds: int) -> list[dict[str, Any]]:
@@ -142,7 +151,7 @@ def seed_rows(axes: dict[str, Any], run: Run, num_seeds: int) -> list[dict[str, 
     return rows
 
 
-def show_result(tensorboard: TensorBoard, cell: Cell, run: Run, rows: list[dict[str, Any]], step: int) -> None:
+def show_results(tensorboard: TensorBoard, cell: Cell, run: Run, rows: list[dict[str, Any]], step: int) -> None:
     """Adds the weights of the best seed and the table of settings and results to TensorBoard."""
     from experiments import plots
 
@@ -163,7 +172,6 @@ def show_result(tensorboard: TensorBoard, cell: Cell, run: Run, rows: list[dict[
         if errors:
             results[f"result/{name}_median"] = float(np.median(errors))
     tensorboard.hparams(settings, results, step)
-    tensorboard.close()
 
 
 def note_environment(cell: Cell, files: Files, progress: CellProgress, environment: dict[str, Any]) -> list[str]:

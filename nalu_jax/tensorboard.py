@@ -75,10 +75,10 @@ class TensorBoard:
 
     def close(self) -> None:
         """Brings everything to the disk."""
+        events, self.events = self.events, None
         with self.or_without():
-            if self.events is not None:
-                self.events.close()
-        self.events = None
+            if events is not None:
+                events.close()
 
     @contextlib.contextmanager
     def or_without(self) -> Iterator[None]:
@@ -86,7 +86,10 @@ class TensorBoard:
         try:
             yield
         except OSError as error:
-            self.events = None
+            events, self.events = self.events, None
+            with contextlib.suppress(OSError):
+                if events is not None:
+                    events.close()
             self.say(f"TensorBoard's event file cannot be written ({error.strerror}); training goes on without it")
 
 

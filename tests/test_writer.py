@@ -318,10 +318,14 @@ if moment == "before the first event":
 shown = tensorboard.TensorBoard(folder, every=1, say=said.append)
 shown.row(row(0))
 limit_files(500)
-for step in range(1, 20):
-    shown.row(row(step))
-shown.image("weights", np.zeros((8, 8, 3), np.uint8), 0)
-shown.hparams({"a": 1}, {"b": 1.0}, 0)
+if moment == "at the end":  # all is in the file's buffer until the view is closed
+    shown.row(row(1))
+    assert not said
+else:
+    for step in range(1, 20):
+        shown.row(row(step))
+    shown.image("weights", np.zeros((8, 8, 3), np.uint8), 0)
+    shown.hparams({"a": 1}, {"b": 1.0}, 0)
 shown.close()
 print(said, flush=True)
 """
