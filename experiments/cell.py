@@ -37,6 +37,7 @@ class CellHost:
         self.checkpoints = Checkpoints(files.checkpoints, say=progress.say)
         self.metrics = MetricsFile(files.metrics)
         self.last_step = schedule.num_steps
+        self.longest = schedule.eval_every  # the loop cuts a chunk there anyway
         every = math.ceil((schedule.num_steps // schedule.eval_every + 2) / POINTS)
         self.tensorboard = TensorBoard(files.path, every=every, say=progress.say)
         self.length = 0
@@ -61,7 +62,7 @@ class CellHost:
         now = time.monotonic()
         if self.length:
             rate = self.length / max(now - self.asked, 1e-3)
-            self.length = int(min(max(1, rate * CHUNK_SECONDS), 4 * self.length))
+            self.length = int(min(max(1, rate * CHUNK_SECONDS), 4 * self.length, self.longest))
         else:
             self.length = 8
         self.asked = now

@@ -1,5 +1,6 @@
 """Runs an experiment: ``python -m experiments.run --config=PAGE --workdir=FOLDER``."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -95,5 +96,17 @@ def shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def use_all_cores() -> None:
+    """Makes each core a device, which then trains its share of the seeds. To be called before jax is imported.
+
+    XLA runs programs as small as these on one core of a CPU device. XLA_FLAGS with a count of its own is left alone.
+    """
+    flag, flags_now = "--xla_force_host_platform_device_count", os.environ.get("XLA_FLAGS", "")
+    if flag not in flags_now:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        os.environ["XLA_FLAGS"] = f"{flags_now} {flag}={cores}".strip()
+
+
 if __name__ == "__main__":
+    use_all_cores()
     sys.exit(main(sys.argv[1:]))

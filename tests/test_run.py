@@ -24,6 +24,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments import build, console, experiment
+from experiments.cell import CellHost
 from experiments.config import CONFIGS, load, override
 from experiments.grid import cells
 from experiments.run import FLAGS, main
@@ -538,3 +539,11 @@ def test_at_a_terminal_there_is_a_live_line_that_makes_way_for_the_table(tmp_pat
     said, header, row, *_ = screen(text)
     assert re.match(r"1/1 linear-sub: interpolation .* after 40,000 steps", said)
     assert header.startswith("unit ") and re.match(r"linear +sub +\d+ % ", row)
+
+
+def test_a_run_with_frequent_evaluations_keeps_its_chunks_short():
+    # The host asks for a second's worth of steps, the loop cuts it at each evaluation: the wish must not grow for ever.
+    host = CellHost.__new__(CellHost)
+    host.length, host.asked, host.longest = 0, 0.0, 5
+    assert max(host.chunk_steps() for _ in range(2000)) == 8
+    assert host.length <= 5
