@@ -57,7 +57,8 @@ def log_space(x: Array, w: Array, *, epsilon: float) -> Array:
     Shapes: x ``[in, ...]``, w ``[in, out]`` → ``[out, ...]``. ε keeps the logarithm of a zero input finite; it bites only
     on inputs that are not large beside it. Trask et al. 2018, section 3.2.
     """
-    return jnp.exp(linear(jnp.log(jnp.abs(x) + epsilon), w))
+    # x · sign(x) is |x| with the derivative 0 at 0; jnp.abs has 1 there (jax 0.10), which 1 / ε then makes enormous.
+    return jnp.exp(linear(jnp.log(x * jnp.sign(x) + epsilon), w))
 
 
 def nac_mul(x: Array, w_hat: Array, m_hat: Array, *, epsilon: float = 1e-7) -> Array:

@@ -93,8 +93,8 @@ def make_chunk(learner: Learner, mesh: Mesh, *, best_by: str) -> Callable[..., t
     ``num_steps`` steps are taken; then, if ``evaluate``, all seeds are evaluated and the record is brought up to date.
     The best evaluation of a seed is the first with the smallest ``best_by``, that before the first step excepted; to the
     metrics that the learner reports are added ``success``, whether it is solved at its best, and ``diverged``. A step
-    after which anything is not finite is not taken: the seed stays where it was for good, since the same position draws
-    the same batch, and its neighbours do not notice.
+    after which a parameter or a metric is not finite is not taken: the seed stays where it was for good, since the same
+    position draws the same batch, and its neighbours do not notice.
     """
 
     def step_seed(state: TrainState, task: Task) -> TrainState:

@@ -262,6 +262,17 @@ def test_all_gradients_are_finite_where_inputs_are_zero(name):
     assert all(bool(jnp.isfinite(gradient).all()) for gradient in gradients.values())
 
 
+@pytest.mark.parametrize("name", ["nac_mul", "nalu"])
+def test_a_zero_input_of_a_dividing_unit_gets_no_gradient_through_its_magnitude(name):
+    # As in PyTorch, whose |x| has the derivative 0 at 0; 1 there would make it W m / epsilon = -1e14.
+    divide = {"w_hat": jnp.full((1, 1), -20.0), "m_hat": jnp.full((1, 1), 20.0)}
+    if name == "nalu":
+        divide["g"] = jnp.zeros((1, 1))
+    gradient = jax.grad(lambda x: getattr(F, name)(x, **divide).sum())(jnp.zeros(1))
+    # Half of the NALU adds, with W = -1; the gate, 1/2 at 0, does not move with G = 0.
+    assert gradient == (0.0 if name == "nac_mul" else -0.5)
+
+
 MULTIPLY = {"w_hat": jnp.full((1, 1), 20.0), "m_hat": jnp.full((1, 1), 20.0)}  # W = 1
 CLOSED = {"g": jnp.zeros((1, 1)), "bias": jnp.full((1,), -200.0)}  # gate at multiplication
 

@@ -93,13 +93,6 @@ def one_device():
     return jax.make_mesh((1,), ("seed",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def rank_promotion():
-    """To be deleted with the promotion of ranks in nalu_jax.tasks.subsets.slices."""
-    with jax.numpy_rank_promotion("allow"):
-        yield
-
-
 # A learner whose evaluations are written down
 
 

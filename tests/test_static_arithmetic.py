@@ -17,14 +17,6 @@ from nalu_jax.tasks.static_arithmetic import StaticArithmetic, simulated_thresho
 from nalu_jax.tasks.subsets import Disjoint, Nested, Overlapping
 from nalu_jax.types import Batch
 
-
-@pytest.fixture(autouse=True, scope="module")
-def rank_promotion():
-    """To be deleted with the promotion of ranks in nalu_jax.tasks.subsets.slices."""
-    with jax.numpy_rank_promotion("allow"):
-        yield
-
-
 EXACT = {
     "add": np.add,
     "sub": np.subtract,

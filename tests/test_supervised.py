@@ -25,13 +25,6 @@ INTERPOLATION = np.random.RandomState(0).uniform(1, 3, (4, 50)).astype(np.float3
 EXTRAPOLATION = np.random.RandomState(1).uniform(2, 6, (4, 50)).astype(np.float32)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def rank_promotion():
-    """To be deleted with the promotion of ranks in nalu_jax.tasks.subsets.slices."""
-    with jax.numpy_rank_promotion("allow"):
-        yield
-
-
 def arithmetic(operation, **fields):
     task = ArithmeticTask(
         operation=np.int32(list(OPERATIONS).index(operation)),

@@ -19,7 +19,7 @@ SUBSETS = Registry("way of choosing subsets")
 def slices(input_size: int, starts: Array, sizes: Array) -> Array:
     """Masks of contiguous slices: 1 where start ≤ i < start + size, f32[input_size, number of slices]."""
     i = jnp.arange(input_size)[:, None]
-    return ((i >= starts) & (i < starts + sizes)).astype(jnp.float32)
+    return ((i >= starts[None]) & (i < (starts + sizes)[None])).astype(jnp.float32)
 
 
 @SUBSETS.register("overlapping")
