@@ -18,7 +18,7 @@ from nalu_jax.distributed import by_seed, pad_seeds, place, replicated, seed_mes
 from nalu_jax.learners import supervised
 from nalu_jax.loop import Programs, make_programs
 from nalu_jax.networks import unit_options
-from nalu_jax.registry import NETWORKS, OPTIMIZERS, TASKS
+from nalu_jax.registry import NETWORKS, OPTIMIZERS, TASKS, UNITS
 
 BEST_BY = "interpolation_mse"
 
@@ -33,9 +33,11 @@ class Schedule:
     eval_every: int
 
     def __post_init__(self):
-        for field in ("num_seeds", "num_steps", "eval_every"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be a positive whole number, got {getattr(self, field)}")
+        for field, value in dataclasses.asdict(self).items():
+            if not isinstance(value, int) or (value < 1 and field != "first_seed"):
+                raise ValueError(f"{field} must be a positive whole number, got {value!r}")
+        if self.num_seeds >= 2**32:
+            raise ValueError(f"num_seeds must be below 2³², got {self.num_seeds}")
         if not 0 <= self.first_seed <= 2**32 - 1 - self.num_seeds:
             raise ValueError(f"first_seed and all seeds after it must lie in [0, 2³² - 1), got {self.first_seed}")
         if self.num_steps >= 2**31:
@@ -65,6 +67,7 @@ def network(config: ConfigDict):
     options, fields = config.unit.to_dict(), config.network.to_dict()
     with naming("unit"):
         unit = options.pop("name")
+        UNITS[unit]
         options = unit_options(**options)
     with naming("network"):
         return NETWORKS[fields.pop("name")](unit, options, **fields)

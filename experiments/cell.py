@@ -14,7 +14,7 @@ from experiments.config import axis_path, leaves
 from experiments.console import CellProgress
 from experiments.environment import differences
 from experiments.grid import Cell
-from experiments.results import Files, write_csv
+from experiments.results import Files, read_json, write_csv
 from experiments.stopping import Stopping
 from nalu_jax.checkpoint import Checkpoints, pack, write_atomic
 from nalu_jax.loop import Run, diverged, run_seeds
@@ -181,7 +181,7 @@ def note_environment(cell: Cell, files: Files, progress: CellProgress, environme
     if not files.config.exists():
         write_atomic(files.config, json.dumps(described, indent=2).encode())
         return []
-    before = json.loads(files.config.read_text())
+    before = read_json(files.config)
     found = differences(before["environment"], environment)
     if found:
         progress.say(f"not bit-exact from here on, the environment has changed: {'; '.join(found)}")

@@ -9,6 +9,7 @@ import ast
 import importlib.util
 import inspect
 import math
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from ml_collections import ConfigDict
 from experiments.faults import ConfigError
 from nalu_jax.registry import nearest
 
+EVERY_PAGE_HAS = (
+    *("num_seeds", "first_seed", "num_steps", "eval_every", "batch_size"),
+    *("unit", "network", "task", "optimizer", "grid"),
+)
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -42,16 +47,31 @@ def load(page: str) -> ConfigDict:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        line = getattr(error, "lineno", None) or inspect.trace()[-1].lineno
-        raise ConfigError(f"--config: {path}, line {line}: {type(error).__name__}: {error}") from error
-    if not hasattr(module, "get_config"):
+        raise fault_of_page(path, error) from error
+    if not callable(getattr(module, "get_config", None)):
         raise ConfigError(f"--config: {path} has no function get_config")
     if preset and not inspect.signature(module.get_config).parameters:
         raise ConfigError(f"--config: {path} has no presets, got {preset!r}")
     try:
-        return module.get_config(preset) if preset else module.get_config()
+        config = module.get_config(preset) if preset else module.get_config()
     except ValueError as error:
         raise ConfigError(f"--config: {error}") from error
+    except Exception as error:
+        raise fault_of_page(path, error) from error
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"--config: get_config of {path} must return a ConfigDict, got {config!r}")
+    missing = [name for name in EVERY_PAGE_HAS if name not in config]
+    if missing:
+        raise ConfigError(f"--config: the config of {path} lacks {', '.join(missing)}")
+    return config
+
+
+def fault_of_page(path: str, error: Exception) -> ConfigError:
+    """What a page raised, with the line of the page that led to it."""
+    page = Path(path).absolute()
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).absolute() == page]
+    line = getattr(error, "lineno", None) or lines[-1]
+    return ConfigError(f"--config: {path}, line {line}: {type(error).__name__}: {error}")
 
 
 def split_overrides(arguments: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -82,7 +102,7 @@ def override(config: ConfigDict, overrides: list[tuple[str, str]]) -> None:
                 raise ConfigError(f"config.{path}: there is no section {name!r}{nearest(name, known)}")
             section = section[name]
         if path.startswith("grid."):
-            section[field] = parse(f"config.{path}", text, (axis_example(config, field),))
+            section[field] = parse_axis(f"config.{path}", text, axis_example(config, field))
         elif field not in section:
             known = [known_path for known_path, _ in leaves(config)]
             raise ConfigError(f"config.{path}: there is no such field{nearest(path, known)} --show_config shows all")
@@ -90,6 +110,16 @@ def override(config: ConfigDict, overrides: list[tuple[str, str]]) -> None:
             raise ConfigError(f"config.{path} is a section: set one of {', '.join(section[field])}")
         else:
             section[field] = parse(f"config.{path}", text, section[field])
+
+
+def parse_axis(field: str, text: str, example: Any) -> tuple:
+    """The text as the values of an axis, each of the example's type: ranges need parentheses, ``(1,2),(2,3)``."""
+    if not isinstance(example, tuple):
+        return parse_tuple(field, text, (example,))
+    ranges = literal(field, text)
+    if not all(isinstance(value, tuple) for value in ranges):
+        raise ConfigError(f"{field} must be a list of ranges, such as (1,2),(2,3), got {text!r}")
+    return ranges
 
 
 def axis_example(config: ConfigDict, axis: str) -> Any:
@@ -176,10 +206,13 @@ def parse_tuple(field: str, text: str, example: tuple) -> tuple:
     if example and isinstance(example[0], bool | int | float) and not any(bracket in text for bracket in "(["):
         kind = example[0]
         return tuple(parse(field, part.strip(), kind) for part in text.split(",") if part.strip())
+    value = literal(field, text)
+    return value[0] if len(value) == 1 and isinstance(value[0], tuple) else value
+
+
+def literal(field: str, text: str) -> tuple:
+    """The text as a tuple of Python's literals."""
     try:
-        value = ast.literal_eval(f"({text},)")
-    except (ValueError, SyntaxError):
+        return ast.literal_eval(f"({text},)")
+    except (ValueError, SyntaxError, TypeError):
         raise ConfigError(f"{field} must be numbers, such as 1,2 or (1,2),(3,4), got {text!r}") from None
-    if len(value) == 1 and isinstance(value[0], tuple):
-        value = value[0]
-    return value

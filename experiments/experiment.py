@@ -17,7 +17,7 @@ from experiments.console import CellProgress
 from experiments.environment import describe, differences
 from experiments.faults import ALL_DIVERGED, DONE, INTERRUPTED, ConfigError, EnvironmentFault, Interrupted
 from experiments.grid import Cell, cells
-from experiments.results import CellResult, Files, read_cell
+from experiments.results import CellResult, Files, read_cell, read_json
 from experiments.stopping import Stopping
 from nalu_jax.checkpoint import write_atomic
 from nalu_jax.selftest import check_numbers
@@ -126,7 +126,7 @@ def same_config(workdir: Path, config: ConfigDict) -> None:
     if not path.exists():
         write_atomic(path, json.dumps(now, indent=2).encode())
         return
-    found = differences(json.loads(path.read_bytes()), now)
+    found = differences(read_json(path), now)
     if found:
         raise ConfigError(
             f"{workdir} holds a run with another config ({'; '.join(found)}): choose another --workdir, or --fresh to set "

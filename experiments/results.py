@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.faults import EnvironmentFault
 from nalu_jax.checkpoint import write_atomic
 from nalu_jax.writer import MetricsFile
 
@@ -93,12 +94,22 @@ class CellResult(NamedTuple):
         )
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file of the run holds. EnvironmentFault, naming the file, if it is damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise EnvironmentFault(f"{path} is damaged ({error}); --fresh sets the run aside and starts over") from error
+
+
 def read_cell(axes: dict[str, Any], path: Path) -> CellResult:
     """The finished cell of a folder."""
     files = Files(path)
     rows = list(csv.DictReader(io.StringIO(files.seeds.read_text())))
+    if not rows:
+        raise EnvironmentFault(f"{files.seeds} is damaged (it has no rows); remove it, and the cell is finished again")
     columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0] if name not in axes}
-    return CellResult(axes, columns, json.loads(files.result.read_text()), files)
+    return CellResult(axes, columns, read_json(files.result), files)
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:

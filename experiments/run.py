@@ -42,7 +42,7 @@ OURS = ("config", "workdir", "fresh", "list_configs", "show_config", "help")
 def main(arguments: list[str]) -> int:
     """Runs what the arguments say, and returns the exit code."""
     # Into a file or a pipe, lines may be as long as they are.
-    console = Console() if sys.stdout.isatty() else Console(width=240)
+    console = PatientConsole() if sys.stdout.isatty() else PatientConsole(width=240)
     try:
         return command(arguments, console)
     except (ConfigError, flags.Error) as error:
@@ -94,6 +94,15 @@ def shown(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(f"({shown(part)})" if isinstance(part, tuple) else str(part) for part in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class PatientConsole(Console):
+    """A console that falls silent when nobody reads it any more, and lets the run go on."""
+
+    def on_broken_pipe(self) -> None:
+        """Sends what is still to come nowhere; rich would end the process."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def use_all_cores() -> None:

@@ -57,7 +57,11 @@ class MetricsFile:
             os.truncate(self.path, size)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """All rows, from the first."""
+        """All rows, from the first. OSError, naming the file and the line, if one is damaged."""
         if self.path.exists():
             with open(self.path, "rb") as file:
-                yield from (json.loads(line) for line in file)
+                for number, line in enumerate(file, 1):
+                    try:
+                        yield json.loads(line)
+                    except ValueError as error:
+                        raise OSError(f"{self.path}, line {number}, is damaged ({error})") from error

@@ -395,3 +395,29 @@ def test_an_unknown_preset_is_answered_with_the_known_ones():
 
 def test_a_preset_for_a_page_without_presets_is_refused():
     assert "has no presets, got 'simple'" in load_failure(f"{QUICKSTART}:simple")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return None", "must return a ConfigDict, got None"),
+        ("return {}", "must return a ConfigDict, got {}"),
+        ("return ConfigDict({'grid': {}})", "lacks num_seeds, first_seed, num_steps"),
+        ("return ConfigDict().absent", "line 3: AttributeError"),
+    ],
+)
+def test_a_page_whose_get_config_gives_no_experiment_is_refused_in_a_sentence(tmp_path, body, said):
+    page = tmp_path / "page.py"
+    page.write_text(f"from ml_collections import ConfigDict\ndef get_config():\n    {body}\n")
+    with pytest.raises(ConfigError) as refused:
+        load(str(page))
+    assert said in str(refused.value) and str(page) in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["(1,2),(2,3)", "(1,2)"])
+def test_an_axis_of_ranges_takes_ranges_in_parentheses(text):
+    config = load(str(CONFIGS / "quickstart.py"))
+    override(config, [("grid.interpolation_range", text)])
+    assert [cell.config.task.interpolation_range for cell in cells(config)][:2] == (
+        [(1, 2), (2, 3)] if "3" in text else [(1, 2)] * 2
+    )

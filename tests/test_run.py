@@ -547,3 +547,30 @@ def test_a_run_with_frequent_evaluations_keeps_its_chunks_short():
     host.length, host.asked, host.longest = 0, 0.0, 5
     assert max(host.chunk_steps() for _ in range(2000)) == 8
     assert host.length <= 5
+
+
+def test_a_run_whose_reader_goes_away_is_run_to_its_end(tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "experiments.run", f"--config={CONFIGS / 'quickstart.py'}", f"--workdir={folder}"]
+    command += ["--config.num_steps=100", "--config.num_seeds=2", "--config.grid.unit=linear", "--config.grid.operation=add"]
+    with subprocess.Popen(command, cwd=CONFIGS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        complaints = process.stderr.read()
+    assert (process.returncode, complaints) == (0, b"")
+    assert (folder / "weights.png").exists()
+
+
+@pytest.mark.usefixtures("optax_promotion")
+@pytest.mark.parametrize("name", ["config.json", "linear-add/config.json", "linear-add/result.json", "linear-add/seeds.csv"])
+def test_a_damaged_file_of_a_run_is_named(tmp_path, capsys, name):
+    arguments = [f"--config={CONFIGS / 'quickstart.py'}", f"--workdir={tmp_path}", "--config.grid.unit=linear"]
+    arguments += ["--config.grid.operation=add", "--config.num_steps=100", "--config.num_seeds=2"]
+    FLAGS.unparse_flags()
+    assert main(arguments) == 0
+    (tmp_path / name).write_text("")
+    if name == "linear-add/config.json":
+        (tmp_path / "linear-add/seeds.csv").unlink()
+    capsys.readouterr()
+    FLAGS.unparse_flags()
+    assert main(arguments) == 3
+    assert f"error: {tmp_path / name} is damaged" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Ranges that inputs are drawn from: an interval, or several with equal chances."""
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -26,8 +27,8 @@ class Range:
     """Uniform on one interval, or on a union of intervals: each element picks one with equal chances.
 
     ``intervals`` is ``(low, high)`` or ``((low, high), (low, high), ...)``. Raises ValueError if it is neither, if a bound
-    is not finite, if an interval is empty or reversed, or if the intervals differ in width: equal chances would then not
-    be uniform.
+    is not finite, if an interval is empty or reversed (also in float32), if two overlap, or if the intervals differ in
+    width: equal chances would then not be uniform.
     """
 
     intervals: tuple[tuple[float, float], ...]
@@ -39,6 +40,8 @@ class Range:
             pairs = tuple((float(low), float(high)) for low, high in pairs)
         except (TypeError, ValueError, IndexError, KeyError):
             raise ValueError(f"a range is 'low,high' or '(low,high),(low,high)', got {given!r}") from None
+        if isinstance(given, str):
+            raise ValueError(f"a range is 'low,high' or '(low,high),(low,high)', got {given!r}")
         for low, high in pairs:
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise ValueError(f"the bounds of a range must be finite numbers, got {given!r}")
@@ -46,6 +49,13 @@ class Range:
                 raise ValueError(f"a range must go from a lower to a higher number, got {low:g},{high:g}")
         if len({round(high - low, 9) for low, high in pairs}) > 1:
             raise ValueError(f"the intervals of a range must be of equal width, got {given!r}")
+        ordered = sorted(pairs)
+        if any(high > low for (_, high), (low, _) in itertools.pairwise(ordered)):
+            raise ValueError(f"the intervals of a range must not overlap, got {given!r}")
+        with np.errstate(over="ignore"):
+            singles = np.asarray(pairs, np.float32)
+        if not (np.isfinite(singles).all() and (singles[:, 0] < singles[:, 1]).all()):
+            raise ValueError(f"the bounds of a range must be finite and different in float32, got {given!r}")
         object.__setattr__(self, "intervals", pairs)
 
     @classmethod

@@ -134,6 +134,8 @@ class StaticArithmetic:
             raise ValueError(f"operation 'root' needs ranges without negative numbers, got one from {lowest:g}")
         if self.beyond_training and lowest < 0:
             raise ValueError(f"beyond_training needs ranges without negative numbers, got one from {lowest:g}")
+        if self.beyond_training:
+            simulated_threshold(self)  # refuses a test range that never leaves the training range
 
     @classmethod
     def from_config(cls, *, interpolation_range, extrapolation_range, subsets, **fields) -> "StaticArithmetic":
@@ -197,6 +199,11 @@ def simulated_threshold(task: StaticArithmetic, epsilon: float = 1e-5) -> float:
         sums = x @ masks
         if task.beyond_training:
             keep = beyond(sums, task.interpolation_range.high * masks.sum(0))
+            if not keep.any():
+                raise ValueError(
+                    "beyond_training finds no test row with a sum beyond training: extrapolation_range "
+                    f"{task.extrapolation_range} reaches hardly farther than interpolation_range {task.interpolation_range}"
+                )
             x, sums = x[keep], sums[keep]
         nearly = (1 - epsilon) * sums + epsilon * (x.sum(1, keepdims=True) - sums)
         errors.append(np.mean((operation(*nearly.T) - operation(*sums.T)) ** 2))
