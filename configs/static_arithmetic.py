@@ -4,8 +4,13 @@ Presets, chosen by what follows the colon:
 
   configs/static_arithmetic.py                   as Madsen & Johansen 2020 (arXiv 2001.05016), their table of 11 models and
                                                  6 operations: 100 inputs, U[1, 2] → U[2, 6], 100 seeds, 5,000,000 steps
-  configs/static_arithmetic.py:simple            their section 1.1: t = (x1 + x2)(x1 + x2 + x3 + x4), 200,000 steps
+  configs/static_arithmetic.py:simple            their section 1.1: t = (x1 + x2)(x1 + x2 + x3 + x4), 200,000 steps and
+                                                 5 models; their ramps begin later, so no sparsity penalty ever acts
   configs/static_arithmetic.py:trask             Trask et al. 2018 (arXiv 1808.00508), section 4.1 and tables 1, 6 and 7
+
+A unit's name stands for a network of two layers, with its partner where the papers give it one: "nmu" is a NAU, then an
+NMU. Optimizer, penalties and their ramps are those of the unit's recipe (docs/units.md) unless a flag changes them, such as
+--config.optimizer.learning_rate=1e-2 or --config.penalties.sparsity.weight=1.
 
 The 2018 paper does not state its data; the preset takes x ~ U[0, 0.5], slices of 5 to 15 of the 100 inputs, none shared, and
 a test on U[0, 2] beyond the training range. Nor does it state an optimizer for this task: for RMSProp, which many
@@ -38,6 +43,8 @@ def get_config(preset: str = "madsen_johansen") -> ConfigDict:
 
     config.network = ConfigDict({"name": "two_layer"})
     config.network.hidden_size = 2
+    config.network.first_layer = ""  # another unit than the one that the name stands for, such as nac before a NALU
+    config.network.last_layer = ""
 
     config.task = ConfigDict({"name": "static_arithmetic"})
     config.task.input_size = 100
@@ -48,18 +55,17 @@ def get_config(preset: str = "madsen_johansen") -> ConfigDict:
     config.task.subsets.overlap_ratio = 0.5
     config.task.beyond_training = False
 
-    config.optimizer = ConfigDict({"name": "adam"})
-    config.optimizer.learning_rate = 1e-3
-
     config.grid = ConfigDict()  # a cell for each combination
-    config.grid.unit = ("nac", "nac_mul", "nalu", "linear", "relu", "relu6")
+    config.grid.unit = (
+        "nac_mul_nmu", "nac_mul_sigma", "nac_mul", "nac", "gated_nau_nmu", "linear", "nalu", "nau", "nmu", "relu", "relu6",
+    )  # fmt: skip
     config.grid.operation = OPERATIONS
 
     if preset == "simple":
         config.num_steps = 200_000
         config.task.input_size = 4
         config.task.subsets = ConfigDict({"name": "nested"})
-        config.grid.unit = ("nac_mul", "nalu")
+        config.grid.unit = ("nac_mul", "nac_mul_sigma", "nalu", "nmu", "gated_nau_nmu")
         config.grid.operation = ("mul",)
     if preset == "trask":
         config.num_steps = 100_000

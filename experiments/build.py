@@ -7,18 +7,23 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-import nalu_jax.optimizers
 import nalu_jax.tasks
 import nalu_jax.units  # noqa: F401  (registers the units)
 from experiments.faults import ConfigError
 from nalu_jax.distributed import by_seed, pad_seeds, place, replicated, seed_mesh
-from nalu_jax.learners import supervised
-from nalu_jax.loop import Programs, make_programs
-from nalu_jax.networks import unit_options
-from nalu_jax.registry import NETWORKS, OPTIMIZERS, TASKS, UNITS
+from nalu_jax.learners import supervised, with_reinit
+from nalu_jax.learners.supervised import declared_penalties
+from nalu_jax.loop import Cases, Programs, make_programs, stack
+from nalu_jax.networks import make_unit, unit_options
+from nalu_jax.optimizers import make_optimizer
+from nalu_jax.recipes import Optimizer, Penalty, Reinit
+from nalu_jax.registry import NETWORKS, TASKS
+from nalu_jax.types import Learner, Setup
 
 BEST_BY = "interpolation_mse"
 
@@ -67,34 +72,109 @@ def network(config: ConfigDict):
     options, fields = config.unit.to_dict(), config.network.to_dict()
     with naming("unit"):
         unit = options.pop("name")
-        UNITS[unit]
         options = unit_options(**options)
+        make_unit(unit, 1, options)
     with naming("network"):
         return NETWORKS[fields.pop("name")](unit, options, **fields)
 
 
-def optimizer(config: ConfigDict):
+def optimizer(config: ConfigDict) -> Optimizer:
     """The optimizer of a cell."""
-    fields = config.optimizer.to_dict()
     with naming("optimizer"):
-        return OPTIMIZERS[fields.pop("name")](**fields)
+        optimizer = Optimizer(**config.optimizer.to_dict())
+        make_optimizer(optimizer, optimizer.learning_rate)
+    return optimizer
 
 
-def learner(config: ConfigDict):
-    """The learner of a cell."""
-    with naming(""):
-        return supervised(network(config), optimizer(config), batch_size=config.batch_size)
-
-
-def programs(config: ConfigDict) -> Programs:
-    """The compiled programs of a cell, shared by all cells that differ in no more than numbers of the task."""
-    sections = {name: config[name] for name in ("unit", "network", "optimizer", "batch_size")}
-    return _programs(json.dumps(ConfigDict(sections).to_dict()))
+def penalties(config: ConfigDict) -> dict[str, Penalty]:
+    """The penalties of a cell, by name. ConfigError for one that its network does not declare."""
+    made = {}
+    for name, fields in config.penalties.items():
+        with naming(f"penalties.{name}"):
+            made[name] = Penalty(**fields.to_dict())
+    if made:
+        declared = _declared_penalties(as_json(config, "unit", "network"), config.task.input_size)
+        for name in made:
+            if name not in declared:
+                names = ", ".join(sorted(declared)) or "none"
+                raise ConfigError(f"config.penalties.{name}: {config.unit.name} has no such penalty; it has {names}")
+    return made
 
 
 @functools.cache
-def _programs(sections: str) -> Programs:
-    return make_programs(learner(ConfigDict(json.loads(sections))), seed_mesh(), best_by=BEST_BY)
+def _declared_penalties(sections: str, input_size: int) -> set[str]:
+    return declared_penalties(network(from_json(sections)), input_size)
+
+
+def reinit(config: ConfigDict) -> Reinit:
+    """When a seed of a cell starts over."""
+    with naming("reinit"):
+        return Reinit(**config.reinit.to_dict())
+
+
+def setup(config: ConfigDict) -> Setup:
+    """What the seeds of a cell are given: its task, and the numbers of its recipe."""
+    numbers = {
+        "learning_rate": jnp.float32(optimizer(config).learning_rate),
+        "penalties": {
+            name: {
+                field: jnp.int32(value) if isinstance(value, int) else jnp.float32(value)
+                for field, value in dataclasses.asdict(penalty).items()
+            }
+            for name, penalty in penalties(config).items()
+        },
+    }
+    return Setup(task_spec(config).task, numbers)
+
+
+def learner(config: ConfigDict) -> Learner:
+    """The learner of a cell. What ``setup`` holds is not in it."""
+    model, made, rule = network(config), optimizer(config), reinit(config)
+    with naming(""):
+        trained = supervised(model, functools.partial(make_optimizer, made), batch_size=config.batch_size, watch=BEST_BY)
+    if not rule.every:
+        return trained
+    example = jnp.zeros((config.task.input_size, 1), jnp.float32)
+    with naming("reinit"):
+        return with_reinit(
+            trained,
+            lambda key: model.init(key, example)["params"],
+            rule,
+            watch=BEST_BY,
+            num_steps=config.num_steps,
+            eval_every=config.eval_every,
+        )
+
+
+def programs(configs: list[ConfigDict]) -> tuple[Programs, Setup]:
+    """The compiled programs of cells that train together, and their setups as one tree.
+
+    Programs are shared by all groups of as many cells that differ in no more than numbers.
+    """
+    together, cases = stack([setup(config) for config in configs])
+    first = configs[0].copy_and_resolve_references()
+    first.optimizer.learning_rate = 1.0  # a number of the setup
+    names = ["unit", "network", "optimizer", "batch_size", "reinit"]
+    names += ["num_steps", "eval_every"] if first.reinit.every else []
+    names += ["task"] if first.reinit.every else []
+    leaves, structure = jax.tree.flatten(cases.axes, is_leaf=lambda axis: axis is None)
+    return _programs(as_json(first, *names), cases.count, tuple(leaves), structure), together
+
+
+@functools.cache
+def _programs(sections: str, count: int, leaves: tuple, structure: Any) -> Programs:
+    cases = Cases(count, jax.tree.unflatten(structure, leaves))
+    return make_programs(learner(from_json(sections)), seed_mesh(), best_by=BEST_BY, cases=cases)
+
+
+def as_json(config: ConfigDict, *sections: str) -> str:
+    """Some sections of a config as a text that can be compared."""
+    return json.dumps(ConfigDict({name: config[name] for name in sections}).to_dict())
+
+
+def from_json(text: str) -> ConfigDict:
+    """The config that ``as_json`` made a text of."""
+    return ConfigDict(json.loads(text))
 
 
 def check(config: ConfigDict) -> None:
@@ -102,6 +182,7 @@ def check(config: ConfigDict) -> None:
     schedule(config)
     task_spec(config)
     learner(config)
+    penalties(config)
 
 
 @contextlib.contextmanager
@@ -119,17 +200,21 @@ def naming(section: str) -> Iterator[None]:
         raise ConfigError(f"{prefix[:-1]}: {str(error).split(') ')[-1].split('() ')[-1]}") from error
 
 
-def untrained_errors(config: ConfigDict) -> dict[str, float]:
-    """Mean test and validation error of untrained dense networks on the cell's task: 100 on the scale of the 2018 paper.
+def untrained_errors(configs: list[ConfigDict]) -> list[dict[str, float]]:
+    """Mean test and validation error of untrained dense networks on each cell's task: 100 on the scale of the 2018 paper.
 
     The paper divides by the error of one random model, the same for all columns of a table (Trask et al. 2018, appendix
     B). Here it is the mean over the cell's seeds of linear networks of the same size before their first step.
     """
-    dense = config.copy_and_resolve_references()
-    dense.unit.name = "linear"
-    task, mesh = task_spec(config).task, programs(dense).mesh
-    seeds = schedule(config).seeds
-    start, chunk, _ = programs(dense)
-    run = start(place(pad_seeds(seeds, mesh), by_seed(mesh)), place(task, replicated(mesh)))
-    _, metrics = chunk(run, place(task, replicated(mesh)), 0, True)
-    return {name: float(np.asarray(m)[: len(seeds)].mean()) for name, m in metrics.items() if name.endswith("_mse")}
+    dense = [config.copy_and_resolve_references() for config in configs]
+    for config in dense:
+        config.unit.name = "linear"
+        config.penalties = ConfigDict()
+        config.reinit.every = 0
+    (start, chunk, mesh), together = programs(dense)
+    seeds = schedule(configs[0]).seeds
+    together = place(together, replicated(mesh))
+    run = start(place(pad_seeds(seeds, mesh), by_seed(mesh)), together)
+    _, metrics = chunk(run, together, 0, True)
+    means = {name: np.asarray(m)[: len(seeds)].mean(0) for name, m in metrics.items() if name.endswith("_mse")}
+    return [{name: float(mean[i]) for name, mean in means.items()} for i in range(len(configs))]

@@ -1,10 +1,12 @@
-"""Running one cell: all its seeds in one program, in a folder of its own, resumable at any moment."""
+"""Running cells that train together: all their seeds in one program, each cell in a folder of its own, resumable at any
+moment.
+"""
 
 import contextlib
 import json
 import math
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,34 +28,45 @@ CHUNK_SECONDS = 1.0
 CHECKPOINT_SECONDS = 30.0
 
 
-class CellHost:
-    """The loop's host for one cell: paces the chunks, records, shows, saves."""
+class Recorder(NamedTuple):
+    """Where the evaluations of one cell go."""
 
-    def __init__(self, cell: Cell, files: Files, progress: CellProgress, stopping: Stopping):
-        schedule = build.schedule(cell.config)
-        self.files = files
+    metrics: MetricsFile
+    tensorboard: TensorBoard
+
+
+class GroupHost:
+    """The loop's host for cells that train together: paces the chunks, records, shows, saves."""
+
+    def __init__(self, group: list[Cell], files: list[Files], progress: CellProgress, stopping: Stopping):
+        schedule = build.schedule(group[0].config)
         self.progress = progress
         self.stopping = stopping
-        self.checkpoints = Checkpoints(files.checkpoints, say=progress.say)
-        self.metrics = MetricsFile(files.metrics)
+        # One run, one checkpoint: it lies with the first of the cells.
+        self.checkpoints = Checkpoints(files[0].checkpoints, say=progress.say)
         self.last_step = schedule.num_steps
         self.longest = schedule.eval_every  # the loop cuts a chunk there anyway
         every = math.ceil((schedule.num_steps // schedule.eval_every + 2) / POINTS)
-        self.tensorboard = TensorBoard(files.path, every=every, say=progress.say)
+        self.recorders = [
+            Recorder(MetricsFile(f.metrics), TensorBoard(f.path, every=every, say=progress.say)) for f in files
+        ]
         self.length = 0
         self.asked = self.saved = time.monotonic()
 
     def resume(self, template: Run) -> Run | None:
         """The newest whole checkpoint; what was recorded after it is dropped, the rest shown again."""
         stored = self.checkpoints.restore(template)
-        self.metrics.cut(stored.extra["metrics_size"] if stored else 0)
+        sizes = stored.extra["metrics_sizes"] if stored else [0] * len(self.recorders)
+        for recorder, size in zip(self.recorders, sizes, strict=True):
+            recorder.metrics.cut(size)
         if stored is None:
             return None
         step = int(stored.tree.step)
         self.progress.say(f"resuming from step {step:,}")
-        for row in self.metrics.rows():
-            self.tensorboard.row(row)
-            self.progress.evaluated(row)
+        for rows in zip(*(recorder.metrics.rows() for recorder in self.recorders), strict=True):
+            for recorder, row in zip(self.recorders, rows, strict=True):
+                recorder.tensorboard.row(row)
+            self.progress.evaluated(list(rows))
         self.progress.advanced(step)
         return stored.tree
 
@@ -70,10 +83,13 @@ class CellHost:
 
     def evaluated(self, step: int, metrics: dict[str, np.ndarray]) -> None:
         """Records an evaluation and shows it."""
-        row = summarise(step, metrics)
-        self.metrics.append(row)
-        self.tensorboard.row(row, last=step == self.last_step)
-        self.progress.evaluated(row)
+        rows = []
+        for i, recorder in enumerate(self.recorders):
+            row = summarise(step, {name: values[:, i] for name, values in metrics.items()})
+            recorder.metrics.append(row)
+            recorder.tensorboard.row(row, last=step == self.last_step)
+            rows.append(row)
+        self.progress.evaluated(rows)
         self.progress.advanced(step)
 
     def wants_checkpoint(self) -> bool:
@@ -83,26 +99,32 @@ class CellHost:
     def save(self, step: int, run: Run) -> None:
         """Commits a checkpoint. Interrupted if the run is to stop."""
         self.progress.advanced(step)
-        self.checkpoints.save(step, run, {"metrics_size": self.metrics.sync()})
+        self.checkpoints.save(step, run, {"metrics_sizes": [recorder.metrics.sync() for recorder in self.recorders]})
         self.saved = time.monotonic()
         self.stopping.check()
 
     def close(self) -> None:
         """Brings what TensorBoard is to see to the disk."""
-        self.tensorboard.close()
+        with contextlib.ExitStack() as stack:
+            for recorder in self.recorders:
+                stack.callback(recorder.tensorboard.close)
 
 
-def run_cell(cell: Cell, files: Files, progress: CellProgress, stopping: Stopping, environment: dict[str, Any]) -> None:
-    """Runs a cell, or what is left of it, to its end; ``seeds.csv`` is the last file that it writes."""
-    schedule = build.schedule(cell.config)
-    task = build.task_spec(cell.config).task
-    files.path.mkdir(parents=True, exist_ok=True)
-    changes = note_environment(cell, files, progress, environment)
-    with contextlib.closing(CellHost(cell, files, progress, stopping)) as host:
+def run_group(
+    group: list[Cell], files: list[Files], progress: CellProgress, stopping: Stopping, environment: dict[str, Any]
+) -> None:
+    """Runs cells that train together, or what is left, to the end; ``seeds.csv`` is the last file that a cell gets."""
+    schedule = build.schedule(group[0].config)
+    changes = []
+    for cell, cell_files in zip(group, files, strict=True):
+        cell_files.path.mkdir(parents=True, exist_ok=True)
+        changes.append(note_environment(cell, cell_files, progress, environment))
+    programs, setup = build.programs([cell.config for cell in group])
+    with contextlib.closing(GroupHost(group, files, progress, stopping)) as host:
         run = run_seeds(
-            build.programs(cell.config),
+            programs,
             schedule.seeds,
-            task,
+            setup,
             num_steps=schedule.num_steps,
             eval_every=schedule.eval_every,
             host=host,
@@ -110,13 +132,22 @@ def run_cell(cell: Cell, files: Files, progress: CellProgress, stopping: Stoppin
         )
         run = jax.tree.map(np.asarray, run)
         host.save(int(run.step), run)
-        write_results(cell, files, run, changes)
-        rows = seed_rows(cell.axes, run, schedule.num_seeds)
-        show_results(host.tensorboard, cell, run, rows, schedule.num_steps)
-        write_csv(files.seeds, rows)
+        untrained = build.untrained_errors([cell.config for cell in group])
+        for i, cell in enumerate(group):
+            alone = case_of(run, i)
+            write_results(cell, files[i], alone, untrained[i], changes[i])
+            rows = seed_rows(cell.axes, alone, schedule.num_seeds)
+            show_results(host.recorders[i].tensorboard, cell, alone, rows, schedule.num_steps)
+            write_csv(files[i].seeds, rows)
 
 
-def write_results(cell: Cell, files: Files, run: Run, changes: list[str]) -> None:
+def case_of(run: Run, case: int) -> Run:
+    """One case of a run, its leaves [seeds, ...]."""
+    state, record = jax.tree.map(lambda leaf: leaf[:, case], (run.state, run.record))
+    return Run(run.step, state, record)
+
+
+def write_results(cell: Cell, files: Files, run: Run, untrained: dict[str, float], changes: list[str]) -> None:
     """Writes the parameters of all seeds, and what is known of the cell as a whole."""
     first = slice(build.schedule(cell.config).num_seeds)  # without the seeds that only fill up the devices
     params = {"best": run.record.best_params, "last": run.state.params}
@@ -124,7 +155,7 @@ def write_results(cell: Cell, files: Files, run: Run, changes: list[str]) -> Non
     result = {
         "steps": build.schedule(cell.config).num_steps,
         "threshold": build.task_spec(cell.config).threshold,
-        "untrained": build.untrained_errors(cell.config),
+        "untrained": untrained,
         "environment_changes": changes,
     }
     write_atomic(files.result, json.dumps(result, indent=2).encode())

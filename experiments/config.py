@@ -16,12 +16,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from experiments import recipe
 from experiments.faults import ConfigError
 from nalu_jax.registry import nearest
 
 EVERY_PAGE_HAS = (
     *("num_seeds", "first_seed", "num_steps", "eval_every", "batch_size"),
-    *("unit", "network", "task", "optimizer", "grid"),
+    *("unit", "network", "task", "grid"),
 )
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -96,6 +97,12 @@ def override(config: ConfigDict, overrides: list[tuple[str, str]]) -> None:
             raise ConfigError(f"config.{path} is given twice, as {seen[path]!r} and as {text!r}")
         *sections, field = path.split(".")
         section = config
+        if not has(config, path) and (example := recipe.example(path)) is not None:
+            set_at(config, path, parse(f"config.{path}", text, example))
+            continue
+        if sections and sections[0] in recipe.SECTIONS and not has(config, path):
+            known = [*recipe.FIELDS, *(".".join([*sections, name]) for name in recipe.PENALTY_FIELDS if len(sections) == 2)]
+            raise ConfigError(f"config.{path}: there is no such field{nearest(path, known)} --show_config shows all")
         for name in sections:
             known = [key for key, value in section.items() if isinstance(value, ConfigDict)]
             if name not in known:
@@ -126,7 +133,8 @@ def axis_example(config: ConfigDict, axis: str) -> Any:
     """A value of the kind that an axis of the grid takes."""
     if axis in config.grid and len(config.grid[axis]):
         return config.grid[axis][0]
-    return config_at(config, axis_path(config, axis))
+    path = axis_path(config, axis)
+    return config_at(config, path) if has(config, path) else recipe.example(path)
 
 
 def axis_path(config: ConfigDict, axis: str) -> str:
@@ -139,6 +147,8 @@ def axis_path(config: ConfigDict, axis: str) -> str:
         return special[axis]
     fields = {path: path.rsplit(".", 1)[-1] for path, _ in leaves(config) if not path.startswith("grid.")}
     paths = [path for path, name in fields.items() if name == axis]
+    if not paths and (path := recipe.axis_path(axis)) is not None:
+        return path
     if len(paths) != 1:
         known = sorted({*special, *fields.values()})
         raise ConfigError(f"config.grid.{axis}: an axis is named after exactly one field{nearest(axis, known)}")
@@ -161,10 +171,22 @@ def config_at(config: ConfigDict, path: str) -> Any:
     return config
 
 
+def has(config: ConfigDict, path: str) -> bool:
+    """Whether there is something at a path."""
+    *sections, field = path.split(".")
+    for name in sections:
+        if not isinstance(config.get(name), ConfigDict):
+            return False
+        config = config[name]
+    return field in config
+
+
 def set_at(config: ConfigDict, path: str, value: Any) -> None:
     """Sets the value at a path, the field being new or not."""
     *sections, field = path.split(".")
     for name in sections:
+        if name not in config:
+            config[name] = ConfigDict()
         config = config[name]
     config[field] = value
 
@@ -213,6 +235,6 @@ def parse_tuple(field: str, text: str, example: tuple) -> tuple:
 def literal(field: str, text: str) -> tuple:
     """The text as a tuple of Python's literals."""
     try:
-        return ast.literal_eval(f"({text},)")
+        return ast.literal_eval(f"({text},)" if text.strip() else "()")
     except (ValueError, SyntaxError, TypeError):
         raise ConfigError(f"{field} must be numbers, such as 1,2 or (1,2),(3,4), got {text!r}") from None

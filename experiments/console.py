@@ -53,11 +53,12 @@ class CellProgress:
         """Prints a sentence of its own."""
         self.bar.console.print(f"{self.label}: {sentence}", soft_wrap=True, highlight=False, markup=False)
 
-    def evaluated(self, row: dict[str, Any]) -> None:
-        """Takes note of an evaluation, a row of the metrics file."""
-        medians = [f"{short} {error(row[name]['median'])}" for name, short in SHORT_NAMES.items() if name in row]
-        gone = f", {row['diverged']} diverged" if row["diverged"] else ""
-        self.figures = f"{', '.join(medians)}, solved {row['success']}/{row['seeds']}{gone}"
+    def evaluated(self, rows: list[dict[str, Any]]) -> None:
+        """Takes note of an evaluation, a row of the metrics file for each cell; medians are shown of a cell on its own."""
+        seeds, solved, diverged = (sum(row[name] for row in rows) for name in ("seeds", "success", "diverged"))
+        shown = [f"{short} {error(rows[0][name]['median'])}" for name, short in SHORT_NAMES.items() if name in rows[0]]
+        gone = [f"{diverged} diverged"] if diverged else []
+        self.figures = ", ".join([*(shown if len(rows) == 1 else []), f"solved {solved}/{seeds}", *gone])
 
     def advanced(self, step: int) -> None:
         """Takes note of how far the cell has come."""

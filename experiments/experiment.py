@@ -12,11 +12,11 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from experiments import build, tables
-from experiments.cell import run_cell
+from experiments.cell import run_group
 from experiments.console import CellProgress
 from experiments.environment import describe, differences
 from experiments.faults import ALL_DIVERGED, DONE, INTERRUPTED, ConfigError, EnvironmentFault, Interrupted
-from experiments.grid import Cell, cells
+from experiments.grid import Cell, cell_name, cells, groups
 from experiments.results import CellResult, Files, read_cell, read_json
 from experiments.stopping import Stopping
 from nalu_jax.checkpoint import write_atomic
@@ -35,7 +35,7 @@ def run_experiment(config: ConfigDict, workdir: Path, *, fresh: bool, console: C
     with claimed(workdir, fresh=fresh, console=console):
         same_config(workdir, config)
         try:
-            train(grid, workdir, console)
+            train(grid, groups(config, grid), workdir, console)
         except Interrupted:
             console.print("interrupted; everything is saved, and the same command goes on from here", soft_wrap=True)
             return INTERRUPTED
@@ -47,22 +47,31 @@ def run_experiment(config: ConfigDict, workdir: Path, *, fresh: bool, console: C
     return ALL_DIVERGED if any(result.all_diverged for result in results) else DONE
 
 
-def train(grid: list[Cell], workdir: Path, console: Console) -> None:
+def train(grid: list[Cell], together: list[list[Cell]], workdir: Path, console: Console) -> None:
     """Runs the cells that are not finished; then, unless they are there, draws the pictures. Interrupted at a signal."""
     stopping = Stopping()
-    left = [cell for cell in grid if not Files(workdir / cell.name).seeds.exists()]
-    if not left and (workdir / "weights.png").exists():
+    left = [group for group in together if not all(Files(workdir / cell.name).seeds.exists() for cell in group)]
+    if not left and (workdir / "curves.png").exists():
         return
     environment = trusted_environment()
     stopping.listen()
-    for number, cell in enumerate(left, len(grid) - len(left) + 1):
-        schedule = build.schedule(cell.config)
-        label = f"{number}/{len(grid)} {cell.name}"
-        with CellProgress(console, label, num_steps=schedule.num_steps, num_seeds=schedule.num_seeds) as progress:
-            run_cell(cell, Files(workdir / cell.name), progress, stopping, environment)
+    for number, group in enumerate(left, len(together) - len(left) + 1):
+        schedule = build.schedule(group[0].config)
+        label = f"{number}/{len(together)} {group_name(group)}"
+        num_seeds = schedule.num_seeds * len(group)
+        with CellProgress(console, label, num_steps=schedule.num_steps, num_seeds=num_seeds) as progress:
+            run_group(group, [Files(workdir / cell.name) for cell in group], progress, stopping, environment)
         tables.write_tables(finished(grid, workdir), workdir)
         stopping.check()
     draw(grid, workdir)
+
+
+def group_name(group: list[Cell]) -> str:
+    """What a person calls cells that train together: by what they share, and how many they are."""
+    if len(group) == 1:
+        return group[0].name
+    shared = [axis for axis, value in group[0].axes.items() if all(cell.axes[axis] == value for cell in group)]
+    return f"{cell_name({axis: group[0].axes[axis] for axis in shared})} ({len(group)} cells)"
 
 
 def trusted_environment() -> dict[str, Any]:
@@ -81,8 +90,9 @@ def draw(grid: list[Cell], workdir: Path) -> None:
 
     results = finished(grid, workdir)
     tables.write_tables(results, workdir)
-    plots.curves(results, workdir / "curves.png")
     plots.weights(results, [cell.config for cell in grid], workdir / "weights.png")
+    plots.ranges(results, workdir / "ranges.png")
+    plots.curves(results, workdir / "curves.png")
 
 
 def finished(grid: list[Cell], workdir: Path) -> list[CellResult]:

@@ -5,14 +5,21 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.config import axis_path, set_at
 from experiments.faults import ConfigError
+from experiments.recipe import completed
+from nalu_jax.registry import UNITS, UnknownName
+from nalu_jax.units import Unit
 
 
 class Cell(NamedTuple):
-    """One combination: its values by axis, the name of its folder, and its config, which has no grid any more."""
+    """One combination: its values by axis, the name of its folder, and its config.
+
+    The config has no grid any more, and holds everything that the unit's recipe says.
+    """
 
     axes: dict[str, object]
     name: str
@@ -22,7 +29,8 @@ class Cell(NamedTuple):
 def cells(config: ConfigDict) -> Iterator[Cell]:
     """The cells of a grid; its axes are unit, operation, then the others by name, and the last runs fastest.
 
-    ConfigError for an axis without values or with one value twice.
+    Where the page says ``able_only``, without those whose unit cannot compute their operation. ConfigError for an axis
+    without values or with one value twice, for a unit that does not exist, and for a grid without cells.
     """
     axes = sorted(config.grid, key=lambda axis: {"unit": 0, "operation": 1}.get(axis, 2))
     for axis in axes:
@@ -31,13 +39,47 @@ def cells(config: ConfigDict) -> Iterator[Cell]:
             raise ConfigError(f"config.grid.{axis} must be a list of values, got {values!r}")
         if len(set(values)) < len(values):
             raise ConfigError(f"config.grid.{axis} has a value twice: {', '.join(map(str, values))}")
+    able_only, made = "able_only" in config and config.able_only, 0
     for combination in itertools.product(*(config.grid[axis] for axis in axes)):
         values = dict(zip(axes, combination, strict=True))
         cell = config.copy_and_resolve_references()
-        del cell.grid
+        for field in ("grid", "able_only"):
+            if field in cell:
+                del cell[field]
         for axis, value in values.items():
             set_at(cell, axis_path(config, axis), value)
-        yield Cell(values, cell_name(values), cell)
+        unit = unit_of(cell)
+        if able_only and cell.task.operation not in unit.operations:
+            continue
+        made += 1
+        yield Cell(values, cell_name(values), completed(cell, unit))
+    if not made:
+        raise ConfigError("config.able_only leaves no cell: no unit of the grid can compute any of its operations")
+
+
+def unit_of(config: ConfigDict) -> Unit:
+    """The unit that a cell is about."""
+    if "name" not in config.unit:
+        raise ConfigError("config.unit.name is missing: give it, or a grid over unit")
+    try:
+        return UNITS[config.unit.name](1)
+    except UnknownName as error:
+        raise ConfigError(f"config.unit: {error}") from error
+
+
+# Axes of numbers that keep all shapes: cells that differ in these alone train together, in one program.
+NUMBERS = ("optimizer.learning_rate", "task.interpolation_range", "task.extrapolation_range", "penalties.")
+
+
+def groups(config: ConfigDict, grid: list[Cell]) -> list[list[Cell]]:
+    """The cells that train together, in the order of the grid."""
+    together: dict[tuple, list[Cell]] = {}
+    for cell in grid:
+        kept = [
+            np.shape(value) if axis_path(config, axis).startswith(NUMBERS) else value for axis, value in cell.axes.items()
+        ]
+        together.setdefault(tuple(kept), []).append(cell)
+    return list(together.values())
 
 
 def cell_name(axes: dict[str, object]) -> str:

@@ -1,19 +1,22 @@
-"""Pictures of cells: error against steps, and learned weights."""
+"""Pictures of cells: error against steps, learned weights, and what comes of each range."""
 
 import io
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import EngFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, NullLocator, PercentFormatter
 from ml_collections import ConfigDict
 
 from experiments import build
 from experiments.results import CellResult
+from experiments.tables import summary_row
 from nalu_jax.checkpoint import unpack, write_atomic
 from nalu_jax.learners.supervised import effective_weights
 from nalu_jax.random import Purpose, key_at
@@ -31,10 +34,14 @@ COLOURS = (
     "#7F7F7F",
     "#9467BD",
     "#17BECF",
+    "#BCBD22",
 )
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # prime to the colours: 84 pairs before one recurs
 OPERATION_SIGNS = {"add": "a + b", "sub": "a − b", "mul": "a × b", "div": "a ÷ b", "squared": "a²", "root": "√a"}
 ERRORS = {"interpolation_mse": "interpolation", "extrapolation_mse": "extrapolation"}
 SMALLEST, LARGEST = 1e-14, 1e14  # errors beyond are drawn at the edge
+SPARSE = 1e-8  # so are sparsity errors below
+MOST_CURVES, MOST_WEIGHTS = 12, 40
 
 
 def sign(operation: Any) -> str:
@@ -42,57 +49,197 @@ def sign(operation: Any) -> str:
     return OPERATION_SIGNS.get(str(operation), str(operation))
 
 
+def name_range(intervals: Any) -> str:
+    """A range as the papers write it, U[−2, −1); of a union each interval."""
+    pairs = intervals if isinstance(intervals[0], tuple | list) else (intervals,)
+    return "U" + " ∪ ".join(f"[{low:g}, {high:g})" for low, high in pairs).replace("-", "−")
+
+
+def name_axis(axis: str, value: Any) -> str:
+    """A value of an axis, with the name of the axis unless the value speaks for itself."""
+    if axis == "unit":
+        return str(value)
+    return name_range(value) if axis == "interpolation_range" else f"{axis}={value}"
+
+
+def name_cell(result: CellResult, *without: str) -> str:
+    """A cell by its axes but the operation and those left out."""
+    return " ".join(name_axis(*item) for item in result.axes.items() if item[0] not in ("operation", *without))
+
+
+def operations_of(results: list[CellResult]) -> list[Any]:
+    """The operations, in the order in which they come."""
+    return list(dict.fromkeys(result.axes.get("operation", "") for result in results))
+
+
+def few_enough(results: list[CellResult]) -> tuple[list[CellResult], str, tuple[str, ...]]:
+    """The results that curves can tell apart, what to say of the choice, and the axes that it leaves one value of.
+
+    All, if they are few. Else those with the first value of each axis but unit and operation; then the first units.
+    """
+    if len({name_cell(result) for result in results}) <= MOST_CURVES:
+        return results, "", ()
+    fixed = {axis: value for axis, value in results[0].axes.items() if axis not in ("unit", "operation")}
+    kept = [result for result in results if all(result.axes[axis] == value for axis, value in fixed.items())]
+    note = [name_axis(*item) for item in fixed.items()]
+    units = list(dict.fromkeys(result.axes.get("unit", "") for result in kept))
+    if len(units) > MOST_CURVES:
+        note.append(f"the first {MOST_CURVES} of {len(units)} units")
+    kept = [result for result in kept if result.axes.get("unit", "") in units[:MOST_CURVES]]
+    return kept, f"only {', '.join(note)}: {len(kept)} of {len(results)} cells", tuple(fixed)
+
+
 def curves(results: list[CellResult], path: Path) -> None:
-    """Error against steps, a column an operation: the median over seeds as a line, the quartiles as a band."""
-    operations = list(dict.fromkeys(result.axes.get("operation", "") for result in results))
-    labels = list(dict.fromkeys(result.label for result in results))
+    """Error against steps, a column an operation: the median over seeds as a line, the quartiles as a band.
+
+    Of a grid with too many cells to tell apart those that ``few_enough`` picks; the title says which.
+    """
+    results, note, fixed = few_enough(results)
+    operations = operations_of(results)
+    labels = list(dict.fromkeys(name_cell(result, *fixed) for result in results))
     figure = Figure(figsize=(max(6.4, 2.9 * len(operations) + 1.2), 5.6), layout="constrained")
     panels = figure.subplots(2, len(operations), sharex="col", sharey="row", squeeze=False)
     for result in results:
         column = operations.index(result.axes.get("operation", ""))
-        colour = COLOURS[labels.index(result.label) % len(COLOURS)]
+        label = name_cell(result, *fixed)
+        colour = COLOURS[labels.index(label) % len(COLOURS)]
         data = result.curves()
         for panel, name in zip(panels[:, column], ERRORS, strict=True):
             low, middle, high = np.clip(data[name].T, SMALLEST, LARGEST)
-            panel.plot(data["step"], middle, color=colour, linewidth=1.4, label=result.label)
+            panel.plot(data["step"], middle, color=colour, linewidth=1.4, label=label)
             panel.fill_between(data["step"], low, high, color=colour, alpha=0.18, linewidth=0)
     for column, operation in enumerate(operations):
         panels[0, column].set_title(sign(operation))
         panels[1, column].set_xlabel("step")
-        threshold = next(r.result["threshold"] for r in results if r.axes.get("operation", "") == operation)
-        panels[1, column].axhline(threshold, color="0.25", linestyle=(0, (4, 3)), linewidth=0.9, label="solved below")
+        for threshold in {r.result["threshold"] for r in results if r.axes.get("operation", "") == operation}:
+            panels[1, column].axhline(threshold, color="0.25", linestyle=(0, (4, 3)), linewidth=0.9, label="solved below")
     for row, name in enumerate(ERRORS.values()):
         panels[row, 0].set_ylabel(f"{name} error (MSE)")
         panels[row, 0].set_yscale("log")
     for panel in panels.flat:
-        panel.grid(color="0.92", linewidth=0.6)
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
+        quiet(panel)
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.margins(x=0.01)
     handles = {line.get_label(): line for panel in panels[1] for line in panel.get_lines()}
-    handles["solved below"] = handles.pop("solved below")
-    seeds = len(results[0].seeds["seed"])
-    title = f"median and quartiles\nof {seeds} seeds"
+    handles = {label: handles[label] for label in [*labels, "solved below"]}
+    outside_legend(figure, handles, f"median and quartiles\nof {len(results[0].seeds['seed'])} seeds")
+    if note:
+        figure.suptitle(note, fontsize=10)
+    save(figure, path)
+
+
+def quiet(panel: Axes) -> None:
+    """A pale grid behind the data, and no frame above and to the right."""
+    panel.grid(color="0.92", linewidth=0.6)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def outside_legend(figure: Figure, handles: dict[str, Any], title: str) -> None:
+    """A legend beside the panels."""
     legend = figure.legend(
         handles.values(), handles, loc="outside right upper", frameon=False, title=title, alignment="left"
     )
     legend.get_title().set_fontsize(9)
+
+
+def ranges(results: list[CellResult], path: Path) -> bool:
+    """What comes of each unit on each range, a row an operation: success rate, solved at step and sparsity error.
+
+    Each with its 95 % interval; the latter two are over the solved seeds, and absent where there is none. Laid out as the
+    figures of Mistry, Farrahi & Hare 2022, "A primer for neural arithmetic logic modules". A grid without an axis of
+    interpolation ranges has no such picture: nothing is written, and the answer is False.
+    """
+    if "interpolation_range" not in results[0].axes:
+        return False
+    operations = operations_of(results)
+    places = list(dict.fromkeys(result.axes["interpolation_range"] for result in results))
+    labels = list(dict.fromkeys(name_cell(result, "interpolation_range") for result in results))
+    looks = {label: look_of(i) for i, label in enumerate(labels)}
+    figure = Figure(figsize=(14.4, 2.3 * len(operations) + 1.3), layout="constrained")
+    panels = figure.subplots(len(operations), 3, sharex=True, sharey="col", squeeze=False)
+    for operation, row in zip(operations, panels, strict=True):
+        cells = [result for result in results if result.axes.get("operation", "") == operation]
+        draw_ranges(row, cells, places, looks)
+        row[0].set_ylabel(sign(operation), fontsize=12)
+    for panel, title in zip(panels[0], ("success rate", "solved at step", "sparsity error"), strict=True):
+        panel.set_title(title, fontsize=11)
+    for panel in panels[-1]:
+        panel.set_xticks(range(len(places)), [name_range(place) for place in places], rotation=40, ha="right", fontsize=9)
+    panels[0, 0].set_ylim(-0.03, 1.03)
+    panels[0, 0].yaxis.set_major_formatter(PercentFormatter(1.0))
+    steps = max(result.result["steps"] for result in results)
+    top = min(1.03 * steps, max(0.2 * steps, panels[0, 1].get_ylim()[1]))
+    panels[0, 1].set_ylim(-0.03 * top, top)
+    panels[0, 1].yaxis.set_major_formatter(EngFormatter(sep=""))
+    panels[0, 2].set_yscale("log")
+    panels[0, 2].set_ylim(SPARSE / 1.8, 0.9)
+    panels[0, 2].set_yticks([SPARSE, 1e-6, 1e-4, 1e-2], ["≤ $10^{-8}$", "$10^{-6}$", "$10^{-4}$", "$10^{-2}$"])
+    panels[0, 2].yaxis.set_minor_locator(NullLocator())
+    title = f"means and 95 % intervals\nof {len(results[0].seeds['seed'])} seeds; the last two\nof those solved"
+    outside_legend(figure, {label: Line2D([], [], linewidth=1, **look) for label, look in looks.items()}, title)
     save(figure, path)
+    return True
 
 
-def weights(results: list[CellResult], configs: list[ConfigDict], path: Path) -> None:
-    """The weights of each cell's best seed, a row a unit, a column an operation."""
-    operations = list(dict.fromkeys(result.axes.get("operation", "") for result in results))
-    labels = list(dict.fromkeys(result.label for result in results))
+def look_of(index: int) -> dict[str, Any]:
+    """The colour and marker of a unit, an open one from where the colours recur."""
+    colour = COLOURS[index % len(COLOURS)]
+    inside = colour if index < len(COLOURS) else "white"
+    marker = MARKERS[index % len(MARKERS)]
+    return {"color": colour, "marker": marker, "markersize": 3.8, "markerfacecolor": inside}
+
+
+def draw_ranges(row: np.ndarray, cells: list[CellResult], places: list[Any], looks: dict[str, Any]) -> None:
+    """The three panels of an operation: its units side by side at each range."""
+    labels = [label for label in looks if label in {name_cell(cell, "interpolation_range") for cell in cells}]
+    for panel in row:
+        quiet(panel)
+        panel.grid(visible=False, axis="x")
+        panel.tick_params(axis="x", length=0)
+        panel.set_xlim(-0.5, len(places) - 0.5)
+        for place in range(0, len(places), 2):
+            panel.axvspan(place - 0.5, place + 0.5, color="0.965", zorder=0, linewidth=0)
+    for cell in cells:
+        label = name_cell(cell, "interpolation_range")
+        place = places.index(cell.axes["interpolation_range"]) + 0.84 * ((labels.index(label) + 0.5) / len(labels) - 0.5)
+        summary = summary_row(cell)
+        for panel, (name, estimate) in zip(row, ESTIMATES.items(), strict=True):
+            interval = [summary[estimate], summary[f"{name}_low"], summary[f"{name}_high"]]
+            draw_interval(panel, place, looks[label], np.maximum(interval, SPARSE if name == "sparsity_error" else 0.0))
+
+
+ESTIMATES = {"success": "success_rate", "solved_at": "solved_at_mean", "sparsity_error": "sparsity_error_mean"}
+
+
+def draw_interval(panel: Axes, place: float, look: dict[str, Any], interval: np.ndarray) -> None:
+    """A marker at the estimate and a line from end to end of its interval (estimate, low, high), as far as they exist."""
+    estimate, low, high = interval
+    if not np.isfinite(estimate):
+        return
+    if np.isfinite([low, high]).all():
+        panel.vlines(place, low, high, color=look["color"], linewidth=1)
+    panel.plot(place, estimate, **look)
+
+
+def weights(results: list[CellResult], configs: list[ConfigDict], path: Path) -> bool:
+    """The weights of each cell's best seed, a row a unit, a column an operation.
+
+    More cells than a picture can hold have none: nothing is written, and the answer is False.
+    """
+    if len(results) > MOST_WEIGHTS:
+        return False
+    operations = operations_of(results)
+    labels = list(dict.fromkeys(name_cell(result) for result in results))
     figure = Figure(figsize=(3.1 * len(operations), 1.5 * len(labels) + 0.6), layout="constrained")
     grid = figure.subfigures(len(labels), len(operations), squeeze=False, wspace=0.02, hspace=0.04)
     for result, config in zip(results, configs, strict=True):
-        place = grid[labels.index(result.label), operations.index(result.axes.get("operation", ""))]
+        place = grid[labels.index(name_cell(result)), operations.index(result.axes.get("operation", ""))]
         draw_weights(place, config, best_params(result, config), int(result.seeds["seed"][result.best_seed()]))
         solved = "solved" if result.solved[result.best_seed()] else "not solved"
-        place.suptitle(f"{result.label}, {sign(result.axes.get('operation', ''))}: {solved}", fontsize=9)
+        place.suptitle(f"{name_cell(result)}, {sign(result.axes.get('operation', ''))}: {solved}", fontsize=9)
     save(figure, path)
+    return True
 
 
 def weight_pixels(config: ConfigDict, params: Any, seed: int) -> np.ndarray:
@@ -108,7 +255,7 @@ def weight_pixels(config: ConfigDict, params: Any, seed: int) -> np.ndarray:
 def draw_weights(figure: Figure | SubFigure, config: ConfigDict, params: Any, seed: int) -> None:
     """Each effective weight matrix as a strip, outputs downwards; above them what a and b are the sums of."""
     task = build.task_spec(config).task
-    draw = np.asarray(task.init(key_at(Purpose.TASK, np.uint32(seed))))
+    draw = np.asarray(task.init(key_at(Purpose.TASK, jnp.uint32(seed))))
     declared = effective_weights(build.network(config), params, task.interpolation[:, :1])
     strips = [("a, b", 0.6 * draw.T, "Greys")]
     for path, matrix in jax.tree_util.tree_leaves_with_path(declared):

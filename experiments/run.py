@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 from absl import flags
+from ml_collections import ConfigDict
 from rich.console import Console
 
 from experiments.config import leaves, load, override, shipped, split_overrides
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault
+from experiments.recipe import SECTIONS
 
 EXAMPLES = """\
 Examples
@@ -81,12 +83,33 @@ def command(arguments: list[str], console: Console) -> int:
     if FLAGS.show_config:
         for path, value in leaves(config):
             console.print(f"--config.{path}={shown(value)}", highlight=False, markup=False, soft_wrap=True)
+        for title, fields in left_to_recipes(config).items():
+            told = " ".join(f"--config.{path}={shown(value)}" for path, value in fields)
+            console.print(f"# {title}: {told}", highlight=False, markup=False, soft_wrap=True)
         return DONE
     # jax is imported only now: what is wrong with the command line is said at once.
     from experiments.experiment import run_experiment
 
     workdir = Path(FLAGS.workdir or Path("runs") / Path(FLAGS.config.replace(":", "-").replace(".py", "")).name)
     return run_experiment(config, workdir, fresh=FLAGS.fresh, console=console)
+
+
+def left_to_recipes(config: ConfigDict) -> dict[str, list[tuple[str, object]]]:
+    """What the page leaves to the recipes, by unit and operation: the fields with the values that the cells get.
+
+    Fields that a recipe leaves as they are by default are left out.
+    """
+    from experiments.grid import cells
+    from experiments.recipe import example
+
+    said, always = {path for path, _ in leaves(config)}, ("optimizer.name", "optimizer.learning_rate")
+    found: dict[str, list[tuple[str, object]]] = {}
+    for cell in cells(config):
+        title = " ".join(str(cell.axes[axis]) for axis in ("unit", "operation") if axis in cell.axes)
+        fields = leaves(ConfigDict({name: cell.config[name] for name in SECTIONS}))
+        telling = [(path, value) for path, value in fields if path in always or value != example(path)]
+        found.setdefault(title, [(path, value) for path, value in telling if path not in said])
+    return {title: fields for title, fields in found.items() if fields}
 
 
 def shown(value: object) -> str:

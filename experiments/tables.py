@@ -69,7 +69,7 @@ def readable(row: dict[str, Any], axes: list[str]) -> dict[str, str]:
 
 
 def write_tables(results: list[CellResult], folder: Path) -> None:
-    """Writes summary.{csv,md,tex}, seeds.csv and scores.{md,tex}."""
+    """Writes summary.{csv,md,tex}, seeds.csv and, unless the grid is one over ranges, scores.{md,tex}."""
     rows = [summary_row(result) for result in results]
     write_csv(folder / "summary.csv", rows)
     write_csv(folder / "seeds.csv", seed_rows(results))
@@ -80,7 +80,8 @@ def write_tables(results: list[CellResult], folder: Path) -> None:
         "and extrapolation: median squared error over all seeds."
     )
     write_table(folder / "summary", people, caption)
-    write_table(folder / "scores", score_rows(results), SCORES_CAPTION)
+    if "interpolation_range" not in results[0].axes:  # the score compares units on one task
+        write_table(folder / "scores", score_rows(results), SCORES_CAPTION)
 
 
 def write_table(stem: Path, rows: list[dict[str, str]], caption: str) -> None:

@@ -6,10 +6,54 @@ The functional core, ``nalu_jax.functional``, needs jax alone; the Linen modules
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nalu_jax.units import NAC, NALU, Linear, NACMul, Unit
+    from nalu_jax.units import (
+        DMU,
+        GNALU,
+        INALU,
+        MCFC,
+        NAC,
+        NALU,
+        NAU,
+        NMRU,
+        NMU,
+        NPU,
+        NRU,
+        NSR,
+        SNMU,
+        GatedNAUNMU,
+        Linear,
+        MCFCMul,
+        NACMul,
+        NACMulNMU,
+        NACMulSigma,
+        RealNPU,
+        Unit,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["NAC", "NALU", "Linear", "NACMul", "Unit"]
+__all__ = [
+    "DMU",
+    "GNALU",
+    "INALU",
+    "MCFC",
+    "NAC",
+    "NALU",
+    "NAU",
+    "NMRU",
+    "NMU",
+    "NPU",
+    "NRU",
+    "NSR",
+    "SNMU",
+    "GatedNAUNMU",
+    "Linear",
+    "MCFCMul",
+    "NACMul",
+    "NACMulNMU",
+    "NACMulSigma",
+    "RealNPU",
+    "Unit",
+]
 
 
 def __getattr__(name: str) -> Any:

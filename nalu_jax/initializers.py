@@ -71,3 +71,30 @@ def scaled_uniform(gain: float, mode: str) -> Initializer:
         return uniform(gain * math.sqrt(3 / fan))(key, shape, dtype)
 
     return init
+
+
+def nau_uniform(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+    """U(-r, r) with r = min(1/2, √(6 / (in + out))): NAU, NRU and the modified RealNPU.
+
+    Madsen & Johansen 2020 (arXiv 2001.05016), appendix on the NAU's moments, and their published code.
+    """
+    return uniform(min(0.5, math.sqrt(6 / sum(shape))))(key, shape, dtype)
+
+
+def nmu_uniform(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+    """U(1/4, 3/4): NMU and its kin, as in Madsen & Johansen's published code (arXiv 2001.05016)."""
+    return jax.random.uniform(key, shape, dtype, 0.25, 0.75)
+
+
+def normal(mean: float, deviation: float) -> Initializer:
+    """Normal with a mean and a standard deviation."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        return mean + deviation * jax.random.normal(key, shape, dtype)
+
+    return init
+
+
+def glorot_normal(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+    """N(0, 2 / (in + out)). Glorot & Bengio 2010."""
+    return normal(0.0, math.sqrt(2 / sum(shape)))(key, shape, dtype)

@@ -1,9 +1,10 @@
 """The training loop: scans and vmaps a learner over seeds, and knows nothing of arithmetic, files or clocks.
 
-A **run** is the state of all seeds and the record of their evaluations. One compiled program, the chunk, takes it some
-steps further and, where an evaluation is due, judges it. How many steps is an argument of the program: chunks of every
-length, the evaluation before the first step included, share one compilation, and the length of a chunk can follow the
-clock without touching a number that is computed.
+A **run** is the state of all seeds and the record of their evaluations. It may hold several **cases** side by side: what
+the seeds are given then differs in numbers, and every seed is trained once for each. One compiled program, the chunk,
+takes a run some steps further and, where an evaluation is due, judges it. How many steps is an argument of the program:
+chunks of every length, the evaluation before the first step included, share one compilation, and the length of a chunk
+can follow the clock without touching a number that is computed.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from nalu_jax.distributed import by_seed, pad_seeds, place, replicated
-from nalu_jax.types import Array, Learner, Metrics, Params, Task, TrainState
+from nalu_jax.types import Array, Learner, Metrics, Params, TrainState
 
 
 class Record(NamedTuple):
@@ -28,7 +29,7 @@ class Record(NamedTuple):
 
 
 class Run(NamedTuple):
-    """All seeds of a cell; every leaf but ``step`` has the seed as its first axis."""
+    """All seeds; every leaf but ``step`` has the seed as its first axis, and the case, if there are cases, as its second."""
 
     step: Array  # i32[], steps that the run has taken; a seed whose own step is behind has diverged
     state: TrainState
@@ -43,7 +44,7 @@ class Host(Protocol):
         ...
 
     def evaluated(self, step: int, metrics: dict[str, np.ndarray]) -> None:
-        """Takes the metrics of an evaluation, each with a row a seed; NaN and ``diverged`` for a diverged one."""
+        """Takes the metrics of an evaluation, each [seeds] or [seeds, cases]; NaN and ``diverged`` for a diverged one."""
         ...
 
     def wants_checkpoint(self) -> bool:
@@ -56,55 +57,96 @@ class Host(Protocol):
 
 
 def diverged(run: Run) -> Array:
-    """Which seeds have diverged, bool[seeds]: a step that is not finite is never taken, so they fall behind."""
+    """Which seeds have diverged, of the shape of all metrics: a step that is not finite is never taken; they fall behind."""
     return run.state.step < run.step
 
 
-class Programs(NamedTuple):
-    """The compiled programs of a learner; both serve every task of the same shapes."""
+class Cases(NamedTuple):
+    """Several setups in one tree, as ``stack`` makes it."""
 
-    start: Callable[[Array, Task], Run]
+    count: int
+    axes: Any  # a tree in the shape of a setup: 0 where cases differ and are stacked, None where they share
+
+
+def stack(setups: list[Any]) -> tuple[Any, Cases]:
+    """The setups as one tree, their differing leaves stacked along a first axis, and which these are.
+
+    They must be of one structure and of the same shapes.
+    """
+
+    def differ(*leaves: Any) -> bool:
+        return any(leaf is not leaves[0] and not np.array_equal(leaf, leaves[0]) for leaf in leaves)
+
+    differing = jax.tree.map(differ, *setups)
+    stacked = jax.tree.map(lambda d, *leaves: jnp.stack(leaves) if d else leaves[0], differing, *setups)
+    return stacked, Cases(len(setups), jax.tree.map(lambda d: 0 if d else None, differing))
+
+
+class Programs(NamedTuple):
+    """The compiled programs of a learner; both serve every setup of the same shapes."""
+
+    start: Callable[[Array, Any], Run]
     chunk: Callable[..., tuple[Run, Metrics]]
     mesh: Mesh
 
 
-def make_programs(learner: Learner, mesh: Mesh, *, best_by: str) -> Programs:
-    """The programs that train the learner on the devices of a mesh; ``best_by`` is the metric that a seed is judged by."""
-    return Programs(make_start(learner, mesh), make_chunk(learner, mesh, best_by=best_by), mesh)
+def make_programs(learner: Learner, mesh: Mesh, *, best_by: str, cases: Cases | None = None) -> Programs:
+    """The programs that train the learner on the devices of a mesh.
+
+    ``best_by`` is the metric that a seed is judged by. With ``cases`` the setup is a tree that ``stack`` made.
+    """
+    return Programs(make_start(learner, mesh, cases), make_chunk(learner, mesh, best_by=best_by, cases=cases), mesh)
 
 
-def make_start(learner: Learner, mesh: Mesh) -> Callable[[Array, Task], Run]:
-    """A jitted function (seeds, task) → run at step 0."""
+def make_start(learner: Learner, mesh: Mesh, cases: Cases | None = None) -> Callable[[Array, Any], Run]:
+    """A jitted function (seeds, setup) → run at step 0."""
 
-    def start_seed(seed: Array, task: Task) -> tuple[TrainState, Record]:
-        state = learner.init(seed, task)
-        metrics = jax.eval_shape(learner.evaluate, state, task)
+    def start_one(seed: Array, setup: Any) -> tuple[TrainState, Record]:
+        state = learner.init(seed, setup)
+        metrics = jax.eval_shape(learner.evaluate, state, setup)
         return state, Record(jnp.int32(-1), filled(metrics, jnp.inf), state.params, jnp.int32(-1))
 
-    def start(seeds: Array, task: Task) -> Run:
-        return Run(jnp.int32(0), *jax.vmap(start_seed, (0, None))(seeds, task))
+    start_all = for_all(start_one, (None, "setup"), cases, seed_axes=(0, None))
+
+    def start(seeds: Array, setup: Any) -> Run:
+        return Run(jnp.int32(0), *start_all(seeds, setup))
 
     return jax.jit(start, out_shardings=run_sharding(mesh))
 
 
-def make_chunk(learner: Learner, mesh: Mesh, *, best_by: str) -> Callable[..., tuple[Run, Metrics]]:
-    """The jitted program (run, task, num_steps, evaluate) → (run, metrics); it takes over the memory of ``run``.
+def for_all(function: Callable, axes: tuple, cases: Cases | None, *, seed_axes: tuple | None = None) -> Callable:
+    """A function of one seed and one setup, mapped over all cases of each seed, and then over all seeds.
 
-    ``num_steps`` steps are taken; then, if ``evaluate``, all seeds are evaluated and the record is brought up to date.
-    The best evaluation of a seed is the first with the smallest ``best_by``, that before the first step excepted; to the
-    metrics that the learner reports are added ``success``, whether it is solved at its best, and ``diverged``. A step
-    after which a parameter or a metric is not finite is not taken: the seed stays where it was for good, since the same
-    position draws the same batch, and its neighbours do not notice.
+    ``axes`` are the axes that it is mapped along, "setup" standing for those of the setup; ``seed_axes`` if those along
+    which seeds lie are others.
+    """
+    seed_axes = seed_axes or tuple(None if axis == "setup" else axis for axis in axes)
+    if cases is not None:
+        case_axes = tuple(cases.axes if axis == "setup" else axis for axis in axes)
+        function = jax.vmap(function, case_axes, axis_size=cases.count)
+    return jax.vmap(function, seed_axes)
+
+
+def make_chunk(
+    learner: Learner, mesh: Mesh, *, best_by: str, cases: Cases | None = None
+) -> Callable[..., tuple[Run, Metrics]]:
+    """The jitted program (run, setup, num_steps, evaluate) → (run, metrics); it takes over the memory of ``run``.
+
+    ``num_steps`` steps are taken; then, if ``evaluate``, all seeds are evaluated, the record is brought up to date, and
+    the learner takes note. The best evaluation of a seed is the first with the smallest ``best_by``, that before the first
+    step excepted; to the metrics that the learner reports are added ``success``, whether it is solved at its best, and
+    ``diverged``. A step after which a parameter or a metric is not finite is not taken: the seed stays where it was for
+    good, since the same position draws the same batch, and its neighbours do not notice.
     """
 
-    def step_seed(state: TrainState, task: Task) -> TrainState:
-        stepped, metrics = learner.step(state, task)
+    def step_one(state: TrainState, setup: Any) -> TrainState:
+        stepped, metrics = learner.step(state, setup)
         finite = all_finite((stepped.params, metrics))
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, state)
 
-    def judge_seed(state: TrainState, record: Record, step: Array, task: Task) -> tuple[Record, Metrics]:
+    def judge_one(state: TrainState, record: Record, step: Array, setup: Any) -> tuple[TrainState, Record, Metrics]:
         healthy = state.step == step
-        metrics = learner.evaluate(state, task)
+        metrics = learner.evaluate(state, setup)
         better = healthy & (step > 0) & (metrics[best_by] < record.best[best_by])
         candidate = (step, metrics, state.params)
         kept = (record.best_step, record.best, record.best_params)
@@ -112,19 +154,20 @@ def make_chunk(learner: Learner, mesh: Mesh, *, best_by: str) -> Callable[..., t
         first = healthy & metrics["solved"] & (record.solved_at < 0)
         reported = jax.tree.map(lambda m, nothing: jnp.where(healthy, m, nothing), metrics, filled(metrics, jnp.nan))
         record = Record(best_step, best, best_params, jnp.where(first, step, record.solved_at))
-        return record, reported | {"diverged": ~healthy, "success": healthy & record.best["solved"]}
+        state = jax.tree.map(lambda new, old: jnp.where(healthy, new, old), learner.observe(state, metrics), state)
+        return state, record, reported | {"diverged": ~healthy, "success": healthy & record.best["solved"]}
 
-    judge_all = jax.vmap(judge_seed, (0, 0, None, None))
-    step_all = jax.vmap(step_seed, (0, None))
+    judge_all = for_all(judge_one, (0, 0, None, "setup"), cases)
+    step_all = for_all(step_one, (0, "setup"), cases)
 
-    def chunk(run: Run, task: Task, num_steps: Array, evaluate: Array) -> tuple[Run, Metrics]:
-        state = jax.lax.fori_loop(0, num_steps, lambda _, state: step_all(state, task), run.state)
+    def chunk(run: Run, setup: Any, num_steps: Array, evaluate: Array) -> tuple[Run, Metrics]:
+        state = jax.lax.fori_loop(0, num_steps, lambda _, state: step_all(state, setup), run.state)
         step = run.step + num_steps
-        unjudged = jax.eval_shape(judge_all, state, run.record, step, task)[1]
-        record, metrics = jax.lax.cond(
+        unjudged = jax.eval_shape(judge_all, state, run.record, step, setup)[2]
+        state, record, metrics = jax.lax.cond(
             evaluate,
-            lambda: judge_all(state, run.record, step, task),
-            lambda: (run.record, filled(unjudged, jnp.nan)),
+            lambda: judge_all(state, run.record, step, setup),
+            lambda: (state, run.record, filled(unjudged, jnp.nan)),
         )
         return Run(step, state, record), metrics
 
@@ -134,14 +177,14 @@ def make_chunk(learner: Learner, mesh: Mesh, *, best_by: str) -> Callable[..., t
 def run_seeds(
     programs: Programs,
     seeds: np.ndarray,
-    task: Task,
+    setup: Any,
     *,
     num_steps: int,
     eval_every: int,
     host: Host,
     resume_from: Callable[[Run], Run | None] = lambda template: None,
 ) -> Run:
-    """Trains all seeds for ``num_steps`` and returns the finished run (with the padding of ``pad_seeds``).
+    """Trains all seeds, in all cases, for ``num_steps`` and returns the finished run (with the padding of ``pad_seeds``).
 
     Evaluations are made at every multiple of ``eval_every``, 0 included, and at the end. ``resume_from`` is given the
     shapes of a run and returns a stored one, or None to start afresh. While a chunk runs, the host is busy with the
@@ -150,8 +193,8 @@ def run_seeds(
     """
     start, chunk, mesh = programs
     padded = place(pad_seeds(seeds, mesh), by_seed(mesh))
-    task = place(task, replicated(mesh))
-    stored = resume_from(jax.eval_shape(start, padded, task))
+    setup = place(setup, replicated(mesh))
+    stored = resume_from(jax.eval_shape(start, padded, setup))
 
     def report(step: int, metrics: Metrics, evaluated: bool) -> bool:
         """Waits for a chunk, hands its metrics over, and says whether any seed is left to train."""
@@ -161,7 +204,7 @@ def run_seeds(
         return not (evaluated and fetched["diverged"].all())
 
     if stored is None:
-        run, metrics = chunk(start(padded, task), task, 0, True)
+        run, metrics = chunk(start(padded, setup), setup, 0, True)
         step, in_flight, alive = 0, (0, metrics, True), True
     else:
         run = place(stored, run_sharding(mesh))
@@ -173,7 +216,7 @@ def run_seeds(
         length = min(host.chunk_steps(), eval_every - step % eval_every, num_steps - step)
         step += length
         evaluate = step % eval_every == 0 or step == num_steps
-        run, metrics = chunk(run, task, length, evaluate)
+        run, metrics = chunk(run, setup, length, evaluate)
         if in_flight:
             alive = report(*in_flight)
         in_flight = (step, metrics, evaluate)

@@ -5,18 +5,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
-from nalu_jax.registry import INITIALIZERS, NETWORKS, UNITS
+from nalu_jax.registry import INITIALIZERS, NETWORKS, UNITS, nearest
 from nalu_jax.units import Unit
 
 
 @NETWORKS.register("two_layer")
-def two_layer(unit: str, options: Mapping[str, Any], *, hidden_size: int) -> nn.Module:
+def two_layer(
+    unit: str, options: Mapping[str, Any], *, hidden_size: int, first_layer: str = "", last_layer: str = ""
+) -> nn.Module:
     """The network of the static arithmetic task, on columns: n → hidden_size → 1.
 
     ``unit`` names the network: the unit stands in both layers unless it names a partner for one of them. So "nac_mul" is
-    a NAC that adds, then a NAC• that multiplies, and "relu" a dense layer with the activation, then a linear one. Trask
-    et al. 2018, section 4.1; Madsen & Johansen 2020, table of models.
+    a NAC that adds, then a NAC• that multiplies, "nmu" a NAU, then an NMU, and "relu" a dense layer with the activation,
+    then a linear one. Trask et al. 2018, section 4.1; Madsen & Johansen 2020, table of models. ``first_layer`` and
+    ``last_layer`` name another unit for a layer, as in their study of the gate, where a NAC stands before the NALU.
 
     Raises ValueError for an unknown unit (with the known ones) or a hidden_size that is not a positive integer.
     """
@@ -25,24 +30,59 @@ def two_layer(unit: str, options: Mapping[str, Any], *, hidden_size: int) -> nn.
     named = make_unit(unit, 1, options)
     return nn.Sequential(
         [
-            make_unit(named.first_layer or unit, hidden_size, options),
-            make_unit(named.last_layer or unit, 1, options),
+            make_unit(first_layer or named.first_layer or unit, hidden_size, options),
+            make_unit(last_layer or named.last_layer or unit, 1, options),
         ]
     )
 
 
-def make_unit(name: str, features: int, options: Mapping[str, Any]) -> Unit:
-    """The unit ``name`` on columns, given those of ``options`` that it has as fields."""
-    unit = UNITS[name](features, axis=0)
-    fields = {field.name for field in dataclasses.fields(unit)}
-    return unit.clone(**{option: value for option, value in options.items() if option in fields})
+@NETWORKS.register("single")
+def single(unit: str, options: Mapping[str, Any]) -> nn.Module:
+    """One unit and nothing else, on columns: n → 1. The "single module" of Mistry, Farrahi & Hare 2022.
 
-
-def unit_options(*, initializer: str, epsilon: float) -> dict[str, Any]:
-    """The fields that a config may set for every unit that has them.
-
-    Raises ValueError for an unknown initializer or an epsilon outside (0, 1).
+    Raises ValueError for an unknown unit (with the known ones) and for one that makes two outputs of a feature.
     """
-    if not 0 < epsilon < 1:
-        raise ValueError(f"unit.epsilon must lie between 0 and 1, got {epsilon!r}")
-    return {"initializer": INITIALIZERS[initializer], "epsilon": epsilon}
+    made = make_unit(unit, 1, options)
+    outputs, _ = jax.eval_shape(made.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct((2, 1), jnp.float32))
+    if outputs.shape[0] != 1:
+        raise ValueError(f"a network of a single unit needs one with one output, got {unit!r} with {outputs.shape[0]}")
+    return nn.Sequential([made])
+
+
+def make_unit(name: str, features: int, options: Mapping[str, Any]) -> Unit:
+    """The unit ``name`` on columns, given those of ``options`` that it has as fields.
+
+    Raises ValueError for an unknown unit (with the known ones) or a value that the unit refuses.
+    """
+    unit = UNITS[name](features, axis=0)
+    return unit.clone(**{option: value for option, value in options.items() if option in fields_of(unit)})
+
+
+def unit_options(**options: Any) -> dict[str, Any]:
+    """The fields that are set for every unit that has them, from plain values; ``initializer`` is a name.
+
+    Raises ValueError for a field that no unit has, an unknown initializer or an epsilon outside (0, 1).
+    """
+    known = unit_fields()
+    for name in options:
+        if name not in known:
+            raise ValueError(f"no unit has a field {name!r}{nearest(name, known)}")
+    if "epsilon" in options and not 0 < options["epsilon"] < 1:
+        raise ValueError(f"unit.epsilon must lie between 0 and 1, got {options['epsilon']!r}")
+    if "initializer" in options:
+        options["initializer"] = INITIALIZERS[options["initializer"]]
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+
+
+def fields_of(unit: Unit) -> dict[str, Any]:
+    """What may be set of a unit besides the fields that all units have, with the values that it has."""
+    common = {field.name for field in dataclasses.fields(Unit)}
+    return {field.name: getattr(unit, field.name) for field in dataclasses.fields(unit) if field.name not in common}
+
+
+def unit_fields() -> dict[str, Any]:
+    """The fields of all registered units, each with the value that the first unit which has it gives it."""
+    found: dict[str, Any] = {}
+    for constructor in UNITS.values():
+        found = fields_of(constructor(1)) | found
+    return found

@@ -21,6 +21,8 @@ class Purpose(enum.IntEnum):
     PARAMETERS = 0
     TASK = 1
     TRAINING = 2
+    NOISE = 3
+    RESTART = 4
 
 
 def key_at(purpose: Purpose, seed: Array, step: Array | None = None) -> Array:

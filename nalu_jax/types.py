@@ -9,6 +9,7 @@ Array = jax.Array
 Params = Any  # a tree of arrays
 Draw = Any  # what a task drew for one seed, a tree of arrays
 Metrics = dict[str, Array]
+Numbers = Any  # a tree of numbers
 
 
 class Batch(NamedTuple):
@@ -22,6 +23,13 @@ class Batch(NamedTuple):
     keep: Array | None = None
 
 
+class Setup(NamedTuple):
+    """What a seed is given besides its number: arrays alone, so that programs can be mapped over several of them."""
+
+    task: "Task"
+    numbers: Numbers  # of its recipe, such as the learning rate
+
+
 class TrainState(NamedTuple):
     """Everything that one seed's training is, and nothing but arrays."""
 
@@ -30,6 +38,7 @@ class TrainState(NamedTuple):
     params: Params
     opt_state: Any
     draw: Draw  # what the task drew for this seed
+    memory: Any = ()  # what the learner remembers of its evaluations
 
 
 class Task(Protocol):
@@ -64,9 +73,19 @@ class Task(Protocol):
         ...
 
 
-class Learner(NamedTuple):
-    """Three pure functions of one seed; the loop vmaps them over many."""
+def unmoved(state: TrainState, metrics: Metrics) -> TrainState:
+    """The state of a learner that its evaluations do not concern."""
+    del metrics
+    return state
 
-    init: Callable[[Array, Task], TrainState]  # (seed, task) → state
-    step: Callable[[TrainState, Task], tuple[TrainState, Metrics]]
-    evaluate: Callable[[TrainState, Task], Metrics]
+
+class Learner(NamedTuple):
+    """Pure functions of one seed; the loop vmaps them over many.
+
+    Their last argument is what the seed is given, a Setup or whatever the learner takes.
+    """
+
+    init: Callable[[Array, Any], TrainState]  # (seed, setup) → state
+    step: Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+    evaluate: Callable[[TrainState, Any], Metrics]
+    observe: Callable[[TrainState, Metrics], TrainState] = unmoved  # takes note of an evaluation

@@ -36,16 +36,16 @@ def trainer(unit: str, seeds: int) -> Callable[[], float]:
     config = load(str(ROOT / "configs" / "static_arithmetic.py"))
     override(config, [("grid.unit", unit), ("grid.operation", "add"), ("num_seeds", str(seeds))])
     (cell,) = cells(config)
-    start, chunk, mesh = build.programs(cell.config)
-    task = place(build.task_spec(cell.config).task, replicated(mesh))
-    run, _ = chunk(start(place(pad_seeds(build.schedule(cell.config).seeds, mesh), by_seed(mesh)), task), task, 1, True)
+    (start, chunk, mesh), setup = build.programs([cell.config])
+    setup = place(setup, replicated(mesh))
+    run, _ = chunk(start(place(pad_seeds(build.schedule(cell.config).seeds, mesh), by_seed(mesh)), setup), setup, 1, True)
     steps = cell.config.eval_every
 
     def interval() -> float:
         nonlocal run
         jax.block_until_ready(run)
         began = time.perf_counter()
-        run, metrics = chunk(run, task, steps, True)
+        run, metrics = chunk(run, setup, steps, True)
         jax.block_until_ready((run, metrics))
         return steps * seeds / (time.perf_counter() - began)
 

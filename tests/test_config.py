@@ -14,6 +14,7 @@ from experiments.config import CONFIGS, config_at, leaves, load, override, shipp
 from experiments.faults import ConfigError
 from experiments.grid import cells
 from experiments.run import FLAGS, main
+from nalu_jax.registry import UNITS
 from nalu_jax.tasks.static_arithmetic import StaticArithmetic
 
 
@@ -25,6 +26,7 @@ def presets(page):
 PAGES = list(itertools.chain.from_iterable(presets(page) for page in sorted(CONFIGS.glob("*.py"))))
 QUICKSTART = str(CONFIGS / "quickstart.py")
 STATIC = str(CONFIGS / "static_arithmetic.py")
+SINGLE = str(CONFIGS / "single_unit.py")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: Path(page).name)
 
@@ -52,8 +54,12 @@ def ordinary_promotion():
 
 
 def product_of_axes(config):
-    """How many combinations the axes of a grid have."""
-    return int(np.prod([len(values) for values in config.grid.values()]))
+    """How many combinations the axes of a grid have; where only able units are wanted, that a unit can compute."""
+    axes = dict(config.grid.items())
+    pairs = list(itertools.product(axes.pop("unit"), axes.pop("operation")))
+    if config.get("able_only", False):
+        pairs = [(unit, operation) for unit, operation in pairs if operation in UNITS[unit].operations]
+    return len(pairs) * int(np.prod([len(values) for values in axes.values()]))
 
 
 # Pages
@@ -62,6 +68,7 @@ def product_of_axes(config):
 def test_the_presets_of_the_papers_are_there():
     names = {Path(page).name for page in PAGES}
     assert {f"static_arithmetic.py:{preset}" for preset in ("madsen_johansen", "simple", "trask")} < names
+    assert {f"single_unit.py:{preset}" for preset in ("2", "10", "100")} < names
     assert "quickstart.py" in names
 
 
@@ -80,11 +87,14 @@ def test_every_unit_of_every_page_can_start_and_take_a_step(page, monkeypatch):
     """By shapes alone; the threshold, which takes a simulation, is left out."""
     monkeypatch.setattr(StaticArithmetic, "threshold", 1.0)
     for cell in {cell.axes["unit"]: cell for cell in cells(load(page))}.values():
-        task, learner = build.task_spec(cell.config).task, build.learner(cell.config)
-        state = jax.eval_shape(learner.init, jax.ShapeDtypeStruct((), np.uint32), task)
-        stepped, _ = jax.eval_shape(learner.step, state, task)
-        assert jax.tree.map(lambda leaf: leaf.shape, stepped) == jax.tree.map(lambda leaf: leaf.shape, state)
-        assert jax.eval_shape(learner.evaluate, state, task)["interpolation_mse"].shape == ()
+        setup, learner = build.setup(cell.config), build.learner(cell.config)
+        state = jax.eval_shape(learner.init, jax.ShapeDtypeStruct((), np.uint32), setup)
+        stepped, _ = jax.eval_shape(learner.step, state, setup)
+        metrics = jax.eval_shape(learner.evaluate, state, setup)
+        observed = jax.eval_shape(learner.observe, stepped, metrics)
+        shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), found) for found in (state, stepped, observed)]
+        assert shapes[0] == shapes[1] == shapes[2]
+        assert metrics["interpolation_mse"].shape == ()
 
 
 @each_page
@@ -294,13 +304,13 @@ def test_the_first_bad_cell_of_a_grid_refuses_the_whole():
 # --show_config
 
 
-def shown_by_the_command_line(capsys, page, *changes):
-    """What --show_config prints, a line a field."""
+def shown_by_the_command_line(capsys, page, *changes, comments=False):
+    """What --show_config prints: a line a field of the page, or the comments on what is left to recipes."""
     FLAGS.unparse_flags()
     assert main([f"--config={page}", "--show_config", *changes]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    return out.splitlines()
+    return [line for line in out.splitlines() if line.startswith("#") is comments]
 
 
 MANY_CHANGES = [
@@ -309,9 +319,18 @@ MANY_CHANGES = [
     "--config.optimizer.name=rmsprop",
     "--config.task.interpolation_range=(-2,-1),(1,2)",
     "--config.task.extrapolation_range=-6,6.5",
-    "--config.task.beyond_training=true",
-    "--config.grid.unit=nalu",
+    "--config.grid.unit=nau",
     "--config.grid.operation=mul,add",
+    "--config.grid.batch_size=16,32",
+    "--config.penalties.sparsity.weight=0.5",
+    "--config.penalties.sparsity.end=7e3",
+    "--config.reinit.every=20",
+    "--config.grid.sparsity_start=0,10",
+    "--config.grid.clip_norm=0,1",
+]
+# Fields that the page of single units does not have, or has twice.
+MORE_CHANGES = [
+    "--config.task.beyond_training=true",
     "--config.grid.epsilon=1e-7,1e-5",
     "--config.grid.hidden_size=2,3",
     "--config.grid.beyond_training=true,false",
@@ -321,6 +340,8 @@ MANY_CHANGES = [
 @each_page
 @pytest.mark.parametrize("changes", [[], MANY_CHANGES], ids=["as_it_is", "with_many_changes"])
 def test_what_show_config_prints_gives_the_same_config_back(capsys, page, changes):
+    if changes and "single_unit" not in page:
+        changes = changes + MORE_CHANGES
     lines = shown_by_the_command_line(capsys, page, *changes)
     assert shown_by_the_command_line(capsys, page, *lines) == lines
     wanted = changed(page, *(change.removeprefix("--config.") for change in changes))
@@ -335,6 +356,30 @@ def test_show_config_prints_every_field_once_and_each_as_a_flag(capsys):
         f"--config.{path}" for path, _ in leaves(load(QUICKSTART))
     )
     assert "--config.num_seeds=7" in lines and "--config.grid.operation=add,sub,mul,div" in lines
+
+
+def test_show_config_tells_what_is_left_to_the_recipes_by_unit_and_operation(capsys):
+    # Madsen & Johansen 2020: λ 10 from 1e6 to 2e6 steps for the NMU, 0.01 from 5e3 to 5e4 for the NAU, none for the NALU.
+    changes = ("--config.grid.unit=nmu,nau,nalu", "--config.grid.operation=mul", "--config.optimizer.learning_rate=0.5")
+    nmu, nau, nalu = shown_by_the_command_line(capsys, STATIC, *changes, comments=True)
+    assert nmu.startswith("# nmu mul: ") and nau.startswith("# nau mul: ") and nalu.startswith("# nalu mul: ")
+    assert "--config.penalties.sparsity.weight=10.0" in nmu and "--config.penalties.sparsity.end=2000000" in nmu
+    assert "--config.penalties.sparsity.weight=0.01" in nau and "--config.penalties.sparsity.start=5000" in nau
+    assert "penalties" not in nalu
+    assert all("--config.optimizer.name=adam" in line and "learning_rate" not in line for line in (nmu, nau, nalu))
+
+
+def test_what_show_config_tells_of_the_recipes_can_be_given_as_flags_and_changes_nothing(capsys):
+    changes = ("--config.grid.unit=inalu", "--config.grid.operation=mul", "--config.grid.interpolation_range=(1.0,2.0)")
+    [told] = shown_by_the_command_line(capsys, SINGLE, *changes, comments=True)
+    given = [part for part in told.split(" ") if part.startswith("--config.")]
+    assert {"--config.optimizer.clip_value=0.1", "--config.reinit.longer_than=5000"} <= set(given)
+    assert shown_by_the_command_line(capsys, SINGLE, *changes, *given, comments=True) == []
+    [plain], [spelt] = (
+        [cell.config.to_dict() for cell in cells(changed(SINGLE, *(change.removeprefix("--config.") for change in flags)))]
+        for flags in (changes, (*changes, *given))
+    )
+    assert spelt == plain
 
 
 # Pages that cannot be loaded

@@ -50,8 +50,8 @@ from experiments import cell
 from experiments.run import main
 
 cell.CHECKPOINT_SECONDS, cell.CHUNK_SECONDS = 0.1, 0.02
-evaluated = cell.CellHost.evaluated
-cell.CellHost.evaluated = lambda *arguments: (time.sleep(0.05), evaluated(*arguments))
+evaluated = cell.GroupHost.evaluated
+cell.GroupHost.evaluated = lambda *arguments: (time.sleep(0.05), evaluated(*arguments))
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -93,9 +93,9 @@ def forgotten():
 
 
 @contextlib.contextmanager
-def child(folder):
+def child(folder, *arguments):
     """The command in a process that can be killed; it is killed at the end at the latest."""
-    arguments = [sys.executable, "-c", CHILD, *COMMAND, f"--workdir={folder}"]
+    arguments = [sys.executable, "-c", CHILD, *COMMAND, f"--workdir={folder}", *arguments]
     process = subprocess.Popen(arguments, cwd=CONFIGS.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         yield process
@@ -115,7 +115,7 @@ def wait_until(condition, process, seconds=60):
 
 def manifests(folder):
     """The manifests of a run's checkpoints, the oldest first."""
-    return sorted((folder / CELL / "checkpoints").glob("step_*.json"))
+    return sorted(folder.glob("*/checkpoints/step_*.json"))
 
 
 def newest_step(folder):
@@ -149,19 +149,26 @@ def undisturbed(tmp_path_factory):
     return bytes_of(folder)
 
 
-@pytest.fixture(scope="module")
-def interrupted(tmp_path_factory):
-    """A run that was asked to stop half-way, with two checkpoints."""
-    folder = tmp_path_factory.mktemp("interrupted") / "run"
-    evaluated = cell.CellHost.evaluated
+@contextlib.contextmanager
+def stopped_half_way():
+    """Runs within are asked to stop at half their steps."""
+    evaluated = cell.GroupHost.evaluated
 
     def stop_half_way(host, step, metrics):
         evaluated(host, step, metrics)
         host.stopping.asked = step >= STEPS // 2
 
     with pytest.MonkeyPatch.context() as patch, forgotten():
+        patch.setattr(cell.GroupHost, "evaluated", stop_half_way)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A run that was asked to stop half-way, with two checkpoints."""
+    folder = tmp_path_factory.mktemp("interrupted") / "run"
+    with stopped_half_way() as patch:
         patch.setattr(cell, "CHECKPOINT_SECONDS", 0.05)
-        patch.setattr(cell.CellHost, "evaluated", stop_half_way)
         assert go_on(folder).code == 75
     assert len(manifests(folder)) == 2 and steps_of(folder)[-1] in range(STEPS // 2, STEPS - EVERY)
     return folder
@@ -236,6 +243,17 @@ def test_a_run_that_is_told_to_stop_saves_and_says_so_and_ends_with_the_same_byt
     assert bytes_of(folder) == undisturbed
 
 
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_that_is_told_to_stop_does_not_wait_for_the_checkpoint_that_is_due_next(tmp_path):
+    # That would be in half a minute, when this run is long over.
+    with stopped_half_way():
+        said = go_on(tmp_path / "run")
+    assert said.code == 75 and "the same command goes on" in said.out
+    # The loop hears it between two chunks, of which one may last as long as to the next evaluation.
+    [step] = [int(path.stem.removeprefix("step_")) for path in manifests(tmp_path / "run")]
+    assert STEPS // 2 <= step <= STEPS // 2 + 2 * EVERY
+
+
 def test_ctrl_c_before_the_first_step_ends_with_75_too(tmp_path):
     with child(tmp_path / "run") as process:
         wait_until((tmp_path / "run" / "config.json").exists, process)
@@ -243,6 +261,77 @@ def test_ctrl_c_before_the_first_step_ends_with_75_too(tmp_path):
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "Traceback" not in output and "the same command goes on" in output
+
+
+# Cells that train together
+
+GROUP = "--config.grid.learning_rate=0.03,0.003"
+CELLS = ("linear-sub-learning_rate=0.03", "linear-sub-learning_rate=0.003")
+
+
+def bytes_of_group(folder):
+    """The files of both cells, and the tables of the run."""
+    names = ["seeds.csv", "summary.csv", *(f"{c}/{n}" for c in CELLS for n in ("seeds.csv", "params.npz", "metrics.jsonl"))]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture(scope="module")
+def undisturbed_group(tmp_path_factory):
+    """The files of a run of two cells to which nothing happened."""
+    folder = tmp_path_factory.mktemp("undisturbed_group") / "run"
+    assert go_on(folder, GROUP).code == 0
+    found = bytes_of_group(folder)
+    assert found[f"{CELLS[0]}/metrics.jsonl"] != found[f"{CELLS[1]}/metrics.jsonl"]
+    return found
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_cells_that_train_together_and_are_killed_and_interrupted_end_with_the_same_bytes(undisturbed_group, tmp_path):
+    folder, moments = tmp_path / "run", random.Random()
+    for number in (signal.SIGKILL, signal.SIGINT):
+        with child(folder, GROUP) as process:
+            before = newest_step(folder)
+            wait_until(lambda before=before: newest_step(folder) > before, process)
+            time.sleep(moments.uniform(0, 0.5))
+            process.send_signal(number)
+            output, _ = process.communicate(timeout=60)
+        assert process.returncode == (75 if number == signal.SIGINT else -signal.SIGKILL), output
+    assert {path.parent.parent.name for path in manifests(folder)} == {CELLS[0]}, "one checkpoint for both"
+    assert 0 < newest_step(folder) < STEPS
+    said = go_on(folder, GROUP)
+    assert (said.code, said.err) == (0, "")
+    assert re.search(r"linear-sub \(2 cells\): resuming from step [1-9]", said.out)
+    assert bytes_of_group(folder) == undisturbed_group
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize("name", ["params.npz", "result.json", "seeds.csv"])
+@pytest.mark.parametrize("cell_name", CELLS)
+def test_a_kill_between_the_results_of_cells_that_train_together_costs_nothing(
+    undisturbed_group, tmp_path, monkeypatch, cell_name, name
+):
+    folder = tmp_path / "run"
+    with forgotten(), killed_around(monkeypatch, f"{cell_name}/{name}", "before"):
+        go_on(folder, GROUP)
+    finished = [path.parent.name for path in folder.glob("*/seeds.csv")]
+    assert finished == ([] if cell_name == CELLS[0] else [CELLS[0]])
+    assert go_on(folder, GROUP).code == 0
+    assert bytes_of_group(folder) == undisturbed_group
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize("cell_name", CELLS)
+def test_rows_that_only_one_of_the_cells_has_written_after_the_checkpoint_do_not_stay(
+    undisturbed_group, tmp_path, cell_name
+):
+    folder = tmp_path / "run"
+    with stopped_half_way():
+        assert go_on(folder, GROUP).code == 75
+    assert 0 < newest_step(folder) < STEPS
+    with open(folder / cell_name / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"step": STEPS - EVERY, "seeds": 3, "diverged": 0}) + "\n")
+    assert go_on(folder, GROUP).code == 0
+    assert bytes_of_group(folder) == undisturbed_group
 
 
 # The gaps between the operations by which a file comes into its place
@@ -315,7 +404,7 @@ def test_tables_and_pictures_that_a_kill_prevented_are_made_up_for(undisturbed, 
         go_on(folder)
     assert not (tmp_path / name).exists()
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "run_cell", None)  # the cell is finished
+        patch.setattr(experiment, "run_group", None)  # the cell is finished
         said = go_on(folder)
     assert (said.code, said.err) == (0, "")
     assert bytes_of(folder) == undisturbed
@@ -342,8 +431,22 @@ def empty(path):
     os.truncate(path, 0)
 
 
+def take_that_of_the_older(path):
+    """The content of the older checkpoint's file: whole in itself, but of another step."""
+    shutil.copy(min(path.parent.glob(f"*{path.suffix}")), path)
+
+
+def say_fewer_rows(path):
+    """A manifest that is readable and says something else."""
+    manifest = json.loads(path.read_text())
+    manifest["extra"]["metrics_sizes"][0] -= 7
+    path.write_text(json.dumps(manifest))
+
+
 DAMAGES = [(".npz", flip_a_bit), (".npz", truncate), (".npz", empty), (".npz", Path.unlink)]
 DAMAGES += [(".json", truncate), (".json", empty)]
+# These can be read; the digest alone tells.
+DAMAGES += [(".npz", take_that_of_the_older), (".json", take_that_of_the_older), (".json", say_fewer_rows)]
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -442,15 +545,17 @@ def test_a_changed_environment_is_said_in_one_line_and_noted_in_the_result(undis
     described = json.loads(path.read_text())
     present = described["environment"]["versions"]["jax"]
     described["environment"]["versions"]["jax"] = "0.0.1"
+    earlier = "versions.jax: 0.0.0 → 0.0.1"  # of a resumption before this one
+    described["changes"] = [earlier]
     path.write_text(json.dumps(described))
     said = go_on(half_way)
     assert said.code == 0
     change = f"versions.jax: 0.0.1 → {present}"
     [line] = [line for line in said.out.splitlines() if "not bit-exact" in line]
-    assert change in line
-    assert change in json.loads((half_way / CELL / "result.json").read_text())["environment_changes"]
+    assert change in line and earlier not in line
+    assert json.loads((half_way / CELL / "result.json").read_text())["environment_changes"] == [earlier, change]
     after = json.loads(path.read_text())
-    assert after["environment"]["versions"]["jax"] == present and change in after["changes"]
+    assert after["environment"]["versions"]["jax"] == present and after["changes"] == [earlier, change]
     assert bytes_of(half_way) == undisturbed
 
 

@@ -17,6 +17,8 @@ MODULES = sorted(path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT 
 # module is allowed to know.
 JAX = {"jax", "numpy"}
 FUNCTIONAL, REGISTRY, TYPES = "nalu_jax.functional", "nalu_jax.registry", "nalu_jax.types"
+BOUNDED, INITIALIZERS, RECIPES = "nalu_jax.bounded", "nalu_jax.initializers", "nalu_jax.recipes"
+OWN_PACKAGE = "f'{__name__}"  # how import_module(f"{__name__}.{module}") reads below
 SCREENS = {"rich", "tabulate", "matplotlib"}
 MAY_IMPORT = {
     # The core, from the formulas up.
@@ -24,12 +26,16 @@ MAY_IMPORT = {
     "nalu_jax/types.py": {"jax"},
     "nalu_jax/registry.py": set(),
     "nalu_jax/initializers.py": {"jax", "scipy", REGISTRY, TYPES},
-    "nalu_jax/units/*.py": JAX | {"flax", FUNCTIONAL, "nalu_jax.initializers", REGISTRY, TYPES, "nalu_jax.units"},
+    "nalu_jax/bounded.py": {"jax", "flax", TYPES},
+    "nalu_jax/recipes.py": set(),
+    "nalu_jax/units/*.py": JAX
+    | {"flax", FUNCTIONAL, INITIALIZERS, BOUNDED, RECIPES, REGISTRY, TYPES, "nalu_jax.units", OWN_PACKAGE},
     "nalu_jax/networks.py": JAX | {"flax", REGISTRY, "nalu_jax.units", TYPES},
     "nalu_jax/random.py": JAX | {TYPES},
     "nalu_jax/tasks/*.py": JAX | {FUNCTIONAL, REGISTRY, TYPES, "nalu_jax.tasks"},
-    "nalu_jax/optimizers.py": {"optax", REGISTRY},
-    "nalu_jax/learners/*.py": JAX | {"flax", "optax", FUNCTIONAL, "nalu_jax.random", TYPES, "nalu_jax.learners"},
+    "nalu_jax/optimizers.py": {"jax", "optax", RECIPES, REGISTRY},
+    "nalu_jax/learners/*.py": JAX
+    | {"flax", "optax", BOUNDED, FUNCTIONAL, RECIPES, "nalu_jax.random", TYPES, "nalu_jax.learners"},
     # What runs the core knows nothing of arithmetic.
     "nalu_jax/distributed.py": JAX,
     "nalu_jax/loop.py": JAX | {"nalu_jax.distributed", TYPES},

@@ -17,11 +17,11 @@ from jax.sharding import AxisType
 import nalu_jax.units  # noqa: F401  (registers the units)
 from nalu_jax.distributed import by_seed, pad_seeds, place, replicated, seed_mesh
 from nalu_jax.learners import supervised
-from nalu_jax.loop import Run, make_programs, run_seeds
+from nalu_jax.loop import Run, make_programs, run_seeds, stack
 from nalu_jax.networks import two_layer
 from nalu_jax.tasks.static_arithmetic import OPERATIONS, ArithmeticTask
 from nalu_jax.tasks.subsets import Disjoint
-from nalu_jax.types import Learner, TrainState
+from nalu_jax.types import Learner, Setup, TrainState
 
 NEVER = 2**31 - 1
 
@@ -105,11 +105,11 @@ class Script(NamedTuple):
 
 
 def scripted():
-    """A learner whose weight is 1000 seed + step, and which is solved where its test error is below 1."""
+    """A learner whose weight is 1000 seed + step, solved where its test error is below 1, that counts its evaluations."""
 
     def init(seed, script):
         weight = 1000 * seed.astype(jnp.float32)
-        return TrainState(seed, jnp.int32(0), {"w": weight}, jnp.int32(0), script.fault[seed])
+        return TrainState(seed, jnp.int32(0), {"w": weight}, jnp.int32(0), script.fault[seed], memory=jnp.int32(0))
 
     def step(state, script):
         del script
@@ -121,7 +121,11 @@ def scripted():
         test = script.test[state.seed, state.step]
         return {"validation": script.validation[state.seed, state.step], "test": test, "solved": test < 1}
 
-    return Learner(init, step, evaluate)
+    def observe(state, metrics):
+        del metrics
+        return state._replace(memory=state.memory + 1)
+
+    return Learner(init, step, evaluate, observe)
 
 
 def script(validation, test=None, fault=NEVER):
@@ -159,27 +163,32 @@ class Faulty(NamedTuple):
     seed: np.ndarray
     step: np.ndarray
     in_params: np.ndarray
+    numbers: dict
+
+
+NUMBERS = {"learning_rate": np.float32(1e-2), "penalties": {}}
 
 
 def with_fault(learner):
     """The learner, made to fail where its task says so."""
 
     def step(state, faulty):
-        stepped, metrics = learner.step(state, faulty.task)
+        stepped, metrics = learner.step(state, Setup(faulty.task, faulty.numbers))
         fails = (state.seed == faulty.seed) & (state.step >= faulty.step)
         loss = jnp.where(fails & ~faulty.in_params, jnp.nan, metrics["loss"])
         params = jax.tree.map(lambda p: jnp.where(fails & faulty.in_params, jnp.inf, p), stepped.params)
         return stepped._replace(params=params), {"loss": loss}
 
-    return Learner(
-        lambda seed, faulty: learner.init(seed, faulty.task),
-        step,
-        lambda state, faulty: learner.evaluate(state, faulty.task),
+    return learner._replace(
+        init=lambda seed, faulty: learner.init(seed, Setup(faulty.task, faulty.numbers)),
+        step=step,
+        evaluate=lambda state, faulty: learner.evaluate(state, Setup(faulty.task, faulty.numbers)),
     )
 
 
-def tolerated(optimizer):
-    """The optimizer under JAX's ordinary promotion: optax raises a float to the power of an integer count."""
+def adam(learning_rate):
+    """Adam under JAX's ordinary promotion: optax raises a float to the power of an integer count."""
+    optimizer = optax.adam(learning_rate)
 
     def update(*arguments):
         with jax.numpy_dtype_promotion("standard"):
@@ -204,11 +213,11 @@ def arithmetic(operation, low, width):
 
 
 def healthy(task):
-    return Faulty(task, np.uint32(0), np.int32(NEVER), np.bool_(False))
+    return Faulty(task, np.uint32(0), np.int32(NEVER), np.bool_(False), NUMBERS)
 
 
 def nac_programs(mesh):
-    learner = supervised(two_layer("nac", {}, hidden_size=2), tolerated(optax.adam(1e-2)), batch_size=8)
+    learner = supervised(two_layer("nac", {}, hidden_size=2), adam, batch_size=8, watch="interpolation_mse")
     return make_programs(with_fault(learner), mesh, best_by="interpolation_mse")
 
 
@@ -222,8 +231,8 @@ NUM_STEPS, EVAL_EVERY = 45, 10
 TASK = arithmetic("sub", 1.0, 1.0)
 TASKS = {
     "healthy": healthy(TASK),
-    "a loss is not finite": Faulty(TASK, np.uint32(1), np.int32(13), np.bool_(False)),
-    "parameters are not finite": Faulty(TASK, np.uint32(1), np.int32(13), np.bool_(True)),
+    "a loss is not finite": Faulty(TASK, np.uint32(1), np.int32(13), np.bool_(False), NUMBERS),
+    "parameters are not finite": Faulty(TASK, np.uint32(1), np.int32(13), np.bool_(True), NUMBERS),
 }
 each_fault = pytest.mark.parametrize("fault", [name for name in TASKS if name != "healthy"])
 
@@ -344,8 +353,9 @@ def test_evaluations_are_made_at_every_multiple_of_eval_every_at_0_and_at_the_en
 
 def test_the_first_row_is_that_of_the_untrained_net(programs, uninterrupted):
     _, rows = uninterrupted["healthy"]
-    learner = supervised(two_layer("nac", {}, hidden_size=2), optax.sgd(1.0), batch_size=8)
-    untrained = jax.jit(jax.vmap(lambda seed: learner.evaluate(learner.init(seed, TASK), TASK)))(
+    learner = supervised(two_layer("nac", {}, hidden_size=2), optax.sgd, batch_size=8, watch="interpolation_mse")
+    setup = Setup(TASK, NUMBERS)
+    untrained = jax.jit(jax.vmap(lambda seed: learner.evaluate(learner.init(seed, setup), setup)))(
         jnp.arange(4, dtype=jnp.uint32)
     )
     step, row = rows[0]
@@ -465,6 +475,22 @@ def test_a_seed_that_diverged_is_no_success_but_keeps_its_best(eventful):
     np.testing.assert_array_equal(rows[-1][1]["success"], ~gone & run.record.best["solved"])
 
 
+def test_a_learner_takes_note_of_every_evaluation_of_a_healthy_seed_and_of_nothing_else(play):
+    # Evaluated at 0, 5, 10, 15 and 20; the second seed diverges after the one at 5, the third before that at 5.
+    written = script(np.ones((4, 21)), fault=[NEVER, 7, 3, NEVER])
+    for length in (1, 3, 1000):
+        run = play(written, Recorder(length), num_steps=20, eval_every=5, num_seeds=4)
+        assert run.state.memory.tolist() == [5, 2, 1, 5]
+
+
+def test_what_a_learner_notes_is_in_what_is_saved(play):
+    host = Recorder(4, stop_at=NEVER)
+    play(script(np.ones((2, 13))), host, num_steps=12, eval_every=6)
+    assert [(int(run.step), run.state.memory.tolist()) for run in host.saved] == [
+        (4, [1, 1]), (6, [2, 2]), (10, [2, 2]), (12, [3, 3]),
+    ]  # fmt: skip
+
+
 # Divergence
 
 
@@ -473,7 +499,10 @@ def test_a_diverged_seed_stays_for_ever_in_the_state_before_its_fault(programs, 
     run, _ = uninterrupted[fault]
     until = train(programs, Recorder(), num_steps=13)
     assert run.state.step.tolist() == [45, 13, 45, 45]
-    assert differing(of_seeds(run, [], [1])[0], of_seeds(until, [], [1])[0]) == []
+    found, expected = (of_seeds(r, [], [1])[0] for r in (run, until))
+    # What it remembers is of its last evaluation, which was at 10; that run was evaluated at its end as well.
+    remembered = of_seeds(train(programs, Recorder(), num_steps=10), [], [1])[0].memory
+    assert differing(found, expected._replace(memory=remembered)) == []
 
 
 @each_fault
@@ -664,3 +693,170 @@ def test_seeds_draw_other_tasks_and_other_parameters(eight):
     assert len({draw.tobytes() for draw in state.draw}) > 3  # there are few ways to place two slices of four inputs
     for leaf in jax.tree.leaves(state.params):
         assert len({values.tobytes() for values in leaf}) == 8
+
+
+# Cases: several setups in one program
+
+
+def nau_programs(cases=None):
+    """For a NAU, which has a penalty and lives in an interval."""
+    learner = supervised(two_layer("nau", {}, hidden_size=2), adam, batch_size=8, watch="interpolation_mse")
+    return make_programs(with_fault(learner), seed_mesh(), best_by="interpolation_mse", cases=cases)
+
+
+def case(low=1.0, width=1.0, rate=1e-2, weight=0.0, fault_at=NEVER):
+    """A setup of its own numbers; seed 1 diverges at ``fault_at``."""
+    penalty = {"weight": np.float32(weight), "growth": np.float32(1), "below": np.float32(0)}
+    penalty |= {name: np.int32(value) for name, value in {"start": 0, "end": 20, "every": 1, "times": 0}.items()}
+    numbers = {"learning_rate": np.float32(rate), "penalties": {"sparsity": penalty}}
+    return Faulty(arithmetic("sub", low, width), np.uint32(1), np.int32(fault_at), np.bool_(False), numbers)
+
+
+def train_cases(setups, host, programs=None, seeds=range(4), **options):
+    """The finished run of some setups in one program."""
+    together, cases = stack(setups)
+    programs = programs or nau_programs(cases)
+    seeds, numbers = np.asarray(seeds, np.uint32), {"num_steps": NUM_STEPS, "eval_every": EVAL_EVERY}
+    return fetch(run_seeds(programs, seeds, together, host=host, **numbers | options))
+
+
+def of_case(run, rows, i):
+    """One case's states, records and metrics, leaves [seeds, ...]."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:, i], (run.state, run.record, [m for _, m in rows]))
+
+
+CASES = {
+    "learning rate": case(rate=3e-2),
+    "penalty": case(weight=0.3),
+    "range": case(low=-2.0, width=4.0),
+}
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Run and metrics of each of the cases, and of the usual one, as a setup by itself."""
+    programs, runs = nau_programs(), {}
+    for name, setup in (CASES | {"usual": case()}).items():
+        host = Recorder()
+        run = run_seeds(programs, np.arange(4), setup, num_steps=NUM_STEPS, eval_every=EVAL_EVERY, host=host)
+        runs[name] = of_seeds(run, host.rows, range(4))
+    return runs
+
+
+@pytest.fixture(scope="module")
+def together():
+    """Run and metrics of the usual setup and of the cases in one program, of seeds 0 to 2 and a filler."""
+    host = Recorder(7)
+    return train_cases([case(), *CASES.values()], host, seeds=range(3)), host.rows
+
+
+@pytest.mark.parametrize(("i", "name"), list(enumerate(("usual", *CASES))))
+def test_setups_in_one_program_give_seed_by_seed_what_each_gives_alone(alone, together, i, name):
+    found = jax.tree.map(lambda leaf: leaf[:3], of_case(*together, i))
+    assert_close(found, jax.tree.map(lambda leaf: leaf[:3], alone[name]))
+    # The tolerance means something: what the cases differ in is seen in the weights of every layer.
+    if name != "usual":
+        weights = [jax.tree.leaves(state.params) for state in (found[0], alone["usual"][0])]
+        assert all(np.abs(a - b[:3]).max() > 1e-3 for a, b in zip(*weights, strict=True))
+
+
+def test_the_host_gets_the_metrics_of_all_cases_of_the_seeds_that_were_asked_for(together):
+    run, rows = together
+    assert {values.shape for _, metrics in rows for values in metrics.values()} == {(3, 4)}
+    assert {leaf.shape[:2] for leaf in jax.tree.leaves((run.state, run.record))} == {(4, 4)}
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Programs of two cases that differ in their learning rate and in when a seed diverges."""
+    return nau_programs(stack([case(), case(rate=3e-2, fault_at=NEVER - 1)])[1])
+
+
+def test_the_seeds_of_all_cases_draw_the_same_task_and_start_from_the_same_parameters(pair):
+    state = train_cases([case(), case(rate=3e-2, fault_at=13)], Recorder(), pair, num_steps=0).state
+    for leaf in jax.tree.leaves((state.params, state.draw, state.seed)):
+        np.testing.assert_array_equal(leaf[:, 0], leaf[:, 1])
+
+
+def test_a_seed_that_diverges_in_one_case_leaves_all_others_and_itself_in_the_other_case_bit_for_bit(pair):
+    # Bitwise: one program, one layout. A fault that never comes is told apart by its step, so that both runs stack it.
+    runs = []
+    for fault_at in (NEVER - 1, 13):
+        host = Recorder(6)
+        run = train_cases([case(), case(rate=3e-2, fault_at=fault_at)], host, pair)
+        runs.append((run, host.rows))
+    (healthy, healthy_rows), (faulty, faulty_rows) = runs
+    assert differing(of_case(healthy, healthy_rows, 0), of_case(faulty, faulty_rows, 0)) == []
+    neighbours = [jax.tree.map(lambda leaf: leaf[[0, 2, 3]], of_case(*run, 1)) for run in runs]
+    assert differing(*neighbours) == []
+    assert faulty.state.step.tolist() == [[45, 45], [45, 13], [45, 45], [45, 45]]
+    assert faulty_rows[2][1]["diverged"].tolist() == [[False, False], [False, True], [False, False], [False, False]]
+    assert np.isnan(faulty_rows[2][1]["interpolation_mse"]).sum() == 1
+
+
+def test_a_run_of_cases_that_is_resumed_is_the_uninterrupted_one_bit_for_bit(pair):
+    setups = [case(), case(rate=3e-2, fault_at=13)]
+    whole, before, after = Recorder(1000), Recorder(4, stop_at=27), Recorder(9)
+    uninterrupted = train_cases(setups, whole, pair)
+    with pytest.raises(Stop):
+        train_cases(setups, before, pair)
+    resumed = train_cases(setups, after, pair, resume_from=lambda template: before.saved[-1])
+    assert differing((resumed, before.rows + after.rows), (uninterrupted, whole.rows)) == []
+
+
+def test_a_run_of_cases_goes_on_until_all_seeds_of_all_cases_have_diverged(pair):
+    # The one seed that is trained is the one that diverges, first in one case and then in the other.
+    host = Recorder()
+    options = {"seeds": [1, 1, 1, 1], "num_steps": 1000, "eval_every": 10}
+    run = train_cases([case(fault_at=3), case(rate=3e-2, fault_at=27)], host, pair, **options)
+    assert host.steps == [0, 10, 20, 30]
+    assert run.state.step.tolist() == [[3, 27]] * 4 and run.step == 1000
+
+
+def test_programs_of_cases_serve_all_numbers_without_compiling_again(pair):
+    train_cases([case(), case(rate=3e-2, fault_at=9)], Recorder(7), pair)
+    train_cases([case(low=2.0, rate=1e-1, weight=1.0, fault_at=5), case(low=2.0, rate=1e-4, weight=1.0)], Recorder(2), pair)
+    assert (pair.start._cache_size(), pair.chunk._cache_size()) == (1, 1)
+
+
+def test_leaves_that_agree_are_not_stacked():
+    setups = [case(), CASES["learning rate"], case(rate=1.0)]
+    together, cases = stack(setups)
+    assert cases.count == 3
+    named = jax.tree_util.tree_leaves_with_path(together)
+    stacked = {
+        jax.tree_util.keystr(path): leaf for (path, leaf), axis in zip(named, axes_of(cases), strict=True) if axis == 0
+    }
+    assert list(stacked) == [".numbers['learning_rate']"]
+    np.testing.assert_array_equal(*stacked.values(), np.float32([1e-2, 3e-2, 1.0]))
+    shared = [leaf for (_, leaf), axis in zip(named, axes_of(cases), strict=True) if axis is None]
+    assert len(shared) == len(named) - 1
+    originals = {id(leaf) for leaf in jax.tree.leaves(setups[0])}
+    assert all(id(leaf) in originals for leaf in shared)
+
+
+def test_leaves_that_differ_in_one_number_of_one_case_are_stacked_as_they_are():
+    together, cases = stack([case(), case(), case(low=-2.0, width=4.0)])
+    axes = dict(zip([jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(together)],
+                    axes_of(cases), strict=True))  # fmt: skip
+    differ = {path.removeprefix(".task.") for path, axis in axes.items() if axis == 0}
+    # Of the arithmetic task: its range, whose upper end is 2 in all cases, and the fixed inputs that were drawn from it.
+    assert differ == {"lows", "width", "interpolation"}
+    np.testing.assert_array_equal(together.task.lows, [[1.0], [1.0], [-2.0]])
+    np.testing.assert_array_equal(together.task.interpolation[1], case().task.interpolation)
+
+
+def axes_of(cases):
+    """The axes of all leaves, None where they are shared."""
+    return jax.tree.leaves(cases.axes, is_leaf=lambda axis: axis is None)
+
+
+def test_one_setup_is_a_case_too(alone):
+    host = Recorder()
+    run = train_cases([case()], host)
+    assert_close(of_case(run, host.rows, 0), alone["usual"])
+
+
+def test_setups_of_other_shapes_or_other_penalties_cannot_be_cases_of_one_program():
+    with pytest.raises(ValueError):
+        stack([case(), case()._replace(numbers=NUMBERS)])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from nalu_jax.initializers import glorot_uniform, madsen_johansen
-from nalu_jax.networks import two_layer, unit_options
+from nalu_jax.networks import single, two_layer, unit_options
 from nalu_jax.registry import UNITS, UnknownName
-from nalu_jax.units import NAC, NALU, Activation, Linear, NACMul
+from nalu_jax.units import NAC, NALU, NAU, NMU, SNMU, Activation, GatedNAUNMU, Linear, NACMul
+from nalu_jax.units.nac import NACMulNMU, NACMulSigma
 
 OPTIONS = {"initializer": glorot_uniform, "epsilon": 1e-3}
 
@@ -21,6 +22,12 @@ OPTIONS = {"initializer": glorot_uniform, "epsilon": 1e-3}
         ("nalu", NALU, NALU),
         ("linear", Linear, Linear),
         ("relu", Activation, Linear),
+        ("nau", NAU, NAU),
+        ("nmu", NAU, NMU),
+        ("snmu", NAU, SNMU),
+        ("nac_mul_nmu", NAU, NACMulNMU),
+        ("nac_mul_sigma", NAC, NACMulSigma),
+        ("gated_nau_nmu", GatedNAUNMU, GatedNAUNMU),
     ],
 )
 def test_a_network_is_named_after_its_unit(name, first, last):
@@ -64,6 +71,45 @@ def test_a_network_is_its_layers_one_after_the_other():
     np.testing.assert_allclose(outputs, [[(2 + 4) * 0.5, (3 + 5) * 6]], rtol=2e-6)
 
 
+# A unit alone
+
+
+@pytest.mark.parametrize("name", [name for name in UNITS if name != "crelu"])
+def test_a_single_unit_maps_columns_to_one_output_and_has_one_layer(name):
+    columns = jax.ShapeDtypeStruct((5, 7), jnp.float32)
+    outputs, variables = jax.eval_shape(single(name, {}).init_with_output, jax.random.key(0), columns)
+    assert outputs.shape == (1, 7)
+    assert list(variables["params"]) == ["layers_0"]
+
+
+def test_a_single_unit_is_the_one_that_is_named_whatever_its_partner():
+    assert [type(layer) for layer in single("nmu", {}).layers] == [NMU]
+    assert [type(layer) for layer in single("nac_mul", {}).layers] == [NACMul]
+
+
+def test_options_reach_a_single_unit_as_far_as_it_has_them():
+    [nac_mul], [nac] = (single(name, OPTIONS).layers for name in ("nac_mul", "nac"))
+    assert (nac_mul.initializer, nac_mul.epsilon) == (glorot_uniform, 1e-3)
+    assert nac.initializer is glorot_uniform and not hasattr(nac, "epsilon")
+
+
+# Another unit in one of two layers
+
+
+def test_a_layer_may_be_another_unit_than_the_name_stands_for():
+    # Madsen & Johansen 2020, appendix on the gate: a NAC that adds, before a NALU.
+    layers = two_layer("nalu", OPTIONS, hidden_size=2, first_layer="nac").layers
+    assert [type(layer) for layer in layers] == [NAC, NALU]
+    assert layers[0].initializer is glorot_uniform
+    assert [type(layer) for layer in two_layer("nmu", {}, hidden_size=2, last_layer="nac").layers] == [NAU, NAC]
+
+
+@pytest.mark.parametrize("layer", ["first_layer", "last_layer"])
+def test_an_unknown_unit_of_a_layer_is_refused(layer):
+    with pytest.raises(UnknownName, match="unknown unit 'nacc': did you mean 'nac'"):
+        two_layer("nalu", {}, hidden_size=2, **{layer: "nacc"})
+
+
 # Options
 
 
@@ -89,8 +135,8 @@ def test_unit_options_look_up_the_initializer_by_name():
 
 
 def test_an_unknown_unit_is_refused_with_a_guess_and_the_known_ones():
-    with pytest.raises(UnknownName, match=r"unknown unit 'nlau': did you mean 'nalu'\? Known: .*nac, nac_mul, nalu.*\.$"):
-        two_layer("nlau", {}, hidden_size=2)
+    with pytest.raises(UnknownName, match=r"unknown unit 'nallu': did you mean 'nalu'\? Known: .*nac, nac_mul, .*nalu.*\.$"):
+        two_layer("nallu", {}, hidden_size=2)
 
 
 def test_a_unit_like_no_other_is_refused_without_a_guess():
@@ -113,3 +159,18 @@ def test_an_epsilon_outside_zero_to_one_is_refused(epsilon):
 def test_an_unknown_initializer_is_refused_with_a_guess():
     with pytest.raises(UnknownName, match="unknown initializer 'glorot': did you mean 'glorot_uniform'"):
         unit_options(initializer="glorot", epsilon=1e-7)
+
+
+def test_an_option_that_no_unit_has_is_refused_with_a_guess():
+    with pytest.raises(ValueError, match="no unit has a field 'epsilom': did you mean 'epsilon'"):
+        unit_options(epsilom=1e-7)
+
+
+def test_options_are_fields_of_some_unit_and_a_list_becomes_a_tuple():
+    # iNALU's means are the three of its parameters.
+    assert unit_options(means=[1.0, -1.0, 0.0], omega=10.0) == {"means": (1.0, -1.0, 0.0), "omega": 10.0}
+
+
+def test_a_single_unit_with_two_outputs_is_refused():
+    with pytest.raises(ValueError, match="needs one with one output, got 'crelu' with 2"):
+        single("crelu", {})

@@ -1,6 +1,7 @@
 """The static arithmetic task: its subsets, ranges, batches and thresholds, and the solutions that it must accept."""
 
 import copy
+import functools
 import math
 from functools import cache
 
@@ -12,7 +13,7 @@ from scipy.stats import chisquare
 
 from nalu_jax.networks import two_layer
 from nalu_jax.random import Purpose, key_at
-from nalu_jax.tasks.ranges import Range
+from nalu_jax.tasks.ranges import Range, uniform_on
 from nalu_jax.tasks.static_arithmetic import StaticArithmetic, simulated_threshold
 from nalu_jax.tasks.subsets import Disjoint, Nested, Overlapping
 from nalu_jax.types import Batch
@@ -307,6 +308,13 @@ def test_training_inputs_are_uniform_on_the_range():
     inputs = training_inputs(0, 0)
     counts, _ = np.histogram(inputs, 20, (1, 2))
     assert inputs.shape == (100, 128) and counts.sum() == inputs.size and chisquare(counts).pvalue > 0.001
+
+
+def test_no_training_input_is_exactly_zero():
+    # Of four million numbers of seed 0 on [-0.5, 0.5) one is 0 on the grid of float32.
+    draw = functools.partial(uniform_on, lows=jnp.array([-0.5]), width=jnp.float32(1), shape=(2**22,))
+    numbers = np.asarray(jax.jit(draw)(key_at(Purpose.TRAINING, jnp.uint32(0))))
+    assert 0 < abs(numbers).min() <= 2**-23
 
 
 def test_the_targets_of_a_training_batch_belong_to_its_inputs():

@@ -4,21 +4,23 @@ import dataclasses
 import functools
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-import nalu_jax.units  # noqa: F401  (registers the units)
 from nalu_jax.learners import supervised
-from nalu_jax.learners.supervised import effective_weights
-from nalu_jax.networks import two_layer
-from nalu_jax.optimizers import adam, rmsprop
-from nalu_jax.registry import OPTIMIZERS
+from nalu_jax.learners.supervised import declared_penalties, effective_weights, penalty_weight
+from nalu_jax.networks import single, two_layer
+from nalu_jax.optimizers import adam
+from nalu_jax.random import Purpose, key_at
+from nalu_jax.recipes import Penalty
 from nalu_jax.tasks.static_arithmetic import OPERATIONS, ArithmeticTask
 from nalu_jax.tasks.subsets import Disjoint
-from nalu_jax.types import Learner
+from nalu_jax.types import Learner, Setup
+from nalu_jax.units import SNMU
 
 SEEDS, BATCH, LEARNING_RATE = 8, 8, 1e-2
 INTERPOLATION = np.random.RandomState(0).uniform(1, 3, (4, 50)).astype(np.float32)
@@ -40,8 +42,17 @@ def arithmetic(operation, **fields):
     return dataclasses.replace(task, **fields)
 
 
-def tolerated(optimizer):
-    """The optimizer under JAX's ordinary promotion: optax raises a float to the power of an integer count."""
+NUMBERS = {"learning_rate": np.float32(LEARNING_RATE), "penalties": {}}
+
+
+def setup_of(task):
+    """The task, to be learned at the learning rate of this file and without penalties."""
+    return Setup(task, NUMBERS)
+
+
+def tolerated(learning_rate):
+    """Adam under JAX's ordinary promotion: optax raises a float to the power of an integer count."""
+    optimizer = adam(learning_rate=learning_rate)
 
     def update(*arguments):
         with jax.numpy_dtype_promotion("standard"):
@@ -63,8 +74,11 @@ class Compiled(NamedTuple):
 @functools.cache
 def compiled(unit):
     model = two_layer(unit, {}, hidden_size=2)
-    learner = supervised(model, tolerated(adam(learning_rate=LEARNING_RATE)), batch_size=BATCH)
-    init, step, evaluate = (jax.vmap(function, (0, None)) for function in learner)
+    learner = supervised(model, tolerated, batch_size=BATCH, watch="interpolation_mse")
+    init, step, evaluate = (
+        jax.vmap(lambda start, task, function=function: function(start, setup_of(task)), (0, None))
+        for function in learner[:3]
+    )
 
     def steps(state, task, count):
         # The last step's metrics come out beside the state.
@@ -120,12 +134,12 @@ def squared_error(unit, operation, params, x, masks):
     return np.mean((outputs[0] - TARGETS[operation](*(masks.T @ x))) ** 2)
 
 
-def batch_at(seed, step):
+def batch_at(seed, step, inputs=4):
     """The training batch of a position, by JAX's own generator: inputs uniform on [1, 3]."""
     key = jax.random.key(0, impl="threefry2x32")
     for word in (2, seed, step):  # 2: Purpose.TRAINING
         key = jax.random.fold_in(key, word)
-    return 1 + 2 * np.asarray(jax.random.uniform(key, (4, BATCH)), np.float64)
+    return 1 + 2 * np.asarray(jax.random.uniform(key, (inputs, BATCH)), np.float64)
 
 
 def gradient(function, params):
@@ -251,7 +265,7 @@ def test_effective_weights_are_the_matrices_that_the_layers_declare():
 @pytest.mark.parametrize("batch_size", [0, -1, 8.0, "8", None])
 def test_a_batch_size_that_is_no_positive_integer_is_refused(batch_size):
     with pytest.raises(ValueError, match=f"batch_size must be a positive integer, got {batch_size!r}"):
-        supervised(two_layer("nac", {}, hidden_size=2), optax.sgd(1.0), batch_size=batch_size)
+        supervised(two_layer("nac", {}, hidden_size=2), optax.sgd, batch_size=batch_size, watch="interpolation_mse")
 
 
 # Learning
@@ -275,49 +289,248 @@ def test_the_error_of_a_nalu_falls_to_a_tenth_in_3000_steps_whatever_its_seed():
     assert (after < before / 10).all()
 
 
-# Optimizers
+# Penalties
 
 
-def updates(optimizer, *gradients):
-    """The updates of one parameter for gradients that come one after another."""
-    state = optimizer.init(jnp.zeros(()))
-    found = []
-    for gradient in gradients:
-        update, state = optimizer.update(jnp.float32(gradient), state)
-        found.append(float(update))
-    return found
+def as_numbers(penalty):
+    """A penalty as learners take it."""
+    fields = dataclasses.asdict(penalty).items()
+    return {name: np.int32(value) if isinstance(value, int) else np.float32(value) for name, value in fields}
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("learning_rate", [0, -1e-3, float("nan"), float("inf")])
-def test_a_learning_rate_that_is_no_positive_number_is_refused(name, learning_rate):
-    with pytest.raises(ValueError, match=f"learning_rate must be a positive number, got {learning_rate!r}"):
-        OPTIMIZERS[name](learning_rate=learning_rate)
+RAMP = Penalty(10.0, start=20_000, end=35_000)
+STEP = Penalty(0.05, start=10_001, end=10_001)
+GROWTH = Penalty(1e-9, growth=10.0, every=10_000, times=2)
+BOTH = Penalty(2.0, start=100, end=300, growth=0.5, every=150, times=1)
+BELOW = Penalty(3.0, below=1.0)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_goes_downhill_in_proportion_to_its_learning_rate(name, optax_promotion):
-    small, large = (updates(OPTIMIZERS[name](learning_rate=rate), 3.0, -1.0) for rate in (1e-3, 1e-1))
-    assert small[0] < 0
-    np.testing.assert_allclose(large, np.multiply(small, 100), rtol=1e-5)
+@pytest.mark.parametrize(
+    ("penalty", "step", "watched", "expected"),
+    [
+        (RAMP, 0, 1.0, 0.0),
+        (RAMP, 20_000, 1.0, 0.0),
+        (RAMP, 20_003, 1.0, 10 * 3 / 15_000),
+        (RAMP, 27_500, 1.0, 5.0),
+        (RAMP, 35_000, 1.0, 10.0),
+        (RAMP, 4_999_999, 1.0, 10.0),
+        (STEP, 10_000, 1.0, 0.0),
+        (STEP, 10_001, 1.0, 0.05),
+        (STEP, 90_000, 1.0, 0.05),
+        (Penalty(0.7), 0, 1.0, 0.7),  # from the first step on
+        (GROWTH, 0, 1.0, 1e-9),
+        (GROWTH, 9_999, 1.0, 1e-9),
+        (GROWTH, 10_000, 1.0, 1e-8),
+        (GROWTH, 20_000, 1.0, 1e-7),
+        (GROWTH, 1_000_000, 1.0, 1e-7),
+        (BOTH, 120, 1.0, 2 * 0.1),
+        (BOTH, 200, 1.0, 2 * 0.5 * 0.5),
+        (BOTH, 1000, 1.0, 2 * 0.5),
+        (BELOW, 5, 0.99, 3.0),
+        (BELOW, 5, 1.0, 0.0),
+        (BELOW, 5, 7.0, 0.0),
+        (BELOW, 5, np.inf, 0.0),  # before the first evaluation
+        (BELOW, 5, np.nan, 0.0),
+        (Penalty(3.0), 5, np.inf, 3.0),  # 0 means always
+    ],
+)
+def test_the_weight_of_a_penalty_is_what_its_schedule_says_by_hand(penalty, step, watched, expected):
+    found = jax.jit(penalty_weight)(as_numbers(penalty), jnp.int32(step), jnp.float32(watched))
+    assert found.dtype == jnp.float32 and found.shape == ()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-# A gradient of 1e-8 shows where ε stands.
-each_gradient = pytest.mark.parametrize("g", [2.0, -0.3, 1e-8])
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"weight": -1.0}, "weight must be a number of at least 0, got -1.0"),
+        ({"weight": float("inf")}, "weight must be a number of at least 0, got inf"),
+        ({"weight": float("nan")}, "weight must be a number of at least 0, got nan"),
+        ({"start": -1}, "start must be a whole number of at least 0, got -1"),
+        ({"start": 2.5}, "start must be a whole number of at least 0, got 2.5"),
+        ({"start": 10, "end": 9}, "end must be at least start, which is 10, got 9"),
+        ({"end": 2**31}, "end must be a whole number of at least 0"),
+        ({"growth": 0.0}, "growth must be a positive number, got 0.0"),
+        ({"every": 0}, "every must be a positive whole number, got 0"),
+        ({"times": -1}, "times must be a whole number of at least 0, got -1"),
+        ({"below": -0.5}, "below must be a number of at least 0, got -0.5"),
+    ],
+)
+def test_a_penalty_that_cannot_be_is_refused_in_a_sentence(fields, words):
+    with pytest.raises(ValueError, match=words):
+        Penalty(**{"weight": 1.0} | fields)
 
 
-@each_gradient
-def test_two_steps_of_adam_are_those_of_its_formula(g, optax_promotion):
-    # First m̂ = g and v̂ = g²; then, for a gradient of 3 g, m̂ = (0.09 + 0.3) g / 0.19, v̂ = (0.000999 + 0.009) g² / 0.001999.
-    first = -0.1 * g / (abs(g) + 1e-8)
-    second = -0.1 * (0.39 / 0.19 * g) / (np.sqrt(0.009999 / 0.001999) * abs(g) + 1e-8)
-    # Float32 knows 1 - 0.999 to 5e-5.
-    np.testing.assert_allclose(updates(adam(learning_rate=0.1), g, 3 * g), [first, second], rtol=1e-4)
+def test_the_penalties_of_a_network_are_those_that_its_units_declare():
+    assert declared_penalties(two_layer("nmu", {}, hidden_size=2), 4) == {"sparsity"}
+    assert declared_penalties(two_layer("nac", {}, hidden_size=2), 4) == set()
+    assert declared_penalties(single("real_npu_modified", {}), 2) >= {"l1", "unit_size", "gate"}
 
 
-@each_gradient
-def test_two_steps_of_rmsprop_are_those_of_its_formula(g):
-    # v = 0.01 g², then 0.0099 g² + 0.01 (3 g)²; ε is added to the root, as PyTorch does.
-    first = -0.1 * g / (0.1 * abs(g) + 1e-8)
-    second = -0.1 * 3 * g / (np.sqrt(0.0999) * abs(g) + 1e-8)
-    np.testing.assert_allclose(updates(rmsprop(learning_rate=0.1), g, 3 * g), [first, second], rtol=1e-5)
+PENALISED = Setup(arithmetic("mul"), {"learning_rate": np.float32(1.0), "penalties": {}})
+
+
+def with_penalties(**weighted):
+    """The setup with penalties."""
+    return PENALISED._replace(numbers=PENALISED.numbers | {"penalties": {n: as_numbers(p) for n, p in weighted.items()}})
+
+
+@functools.cache
+def descending(unit, network=two_layer):
+    """A learner that goes straight down the gradient, compiled, with parameters that no projection or kink is near to."""
+    options = {} if network is single else {"hidden_size": 2}
+    learner = supervised(network(unit, {}, **options), optax.sgd, batch_size=BATCH, watch="interpolation_mse")
+    return learner, jax.jit(learner.step)
+
+
+def moved(unit, setup, params, **fields):
+    """How far one step at learning rate 1e-3 moves each parameter, and its loss, f64."""
+    learner, step = descending(unit)
+    setup = setup._replace(numbers=setup.numbers | {"learning_rate": np.float32(1e-3)})
+    state = learner.init(jnp.uint32(3), setup)
+    leaves, structure = jax.tree.flatten(state.params)
+    state = state._replace(params=jax.tree.unflatten(structure, params), **fields)
+    stepped, metrics = step(state, setup)
+    steps = [np.asarray(new, np.float64) - old for new, old in zip(jax.tree.leaves(stepped.params), params, strict=True)]
+    assert [s.shape for s in steps] == [leaf.shape for leaf in leaves]
+    return steps, float(metrics["loss"])
+
+
+# A NAU, then an NMU. Penalties: the mean of min(|w|, |1 - |w||) over 8 weights, and of min(|w|, |1 - w|) over 2.
+NAU_WEIGHTS = np.float32([[0.2, -0.3], [0.7, -0.8], [0.1, 0.9], [-0.4, 0.6]])
+NMU_WEIGHTS = np.float32([[0.3], [0.8]])
+PENALTY_SLOPES = [np.array([[1, -1], [-1, 1], [1, -1], [-1, -1]]) / 8, np.array([[1], [-1]]) / 2]
+
+
+@pytest.mark.parametrize("weight", [0.5, 20.0])
+def test_the_gradient_is_that_of_the_loss_and_of_each_penalty_times_its_weight_in_all_layers(weight):
+    params = [NAU_WEIGHTS, NMU_WEIGHTS]
+    plain, _ = moved("nmu", PENALISED, params)
+    penalised, _ = moved("nmu", with_penalties(sparsity=Penalty(weight)), params)
+    for with_it, without, slope in zip(penalised, plain, PENALTY_SLOPES, strict=True):
+        # Weights of size 1 are known to 6e-8, and so their steps of 1e-3.
+        np.testing.assert_allclose(with_it - without, -1e-3 * weight * slope, rtol=1e-5, atol=2e-7)
+
+
+def test_the_penalty_follows_the_step_of_the_seed():
+    params = [NAU_WEIGHTS, NMU_WEIGHTS]
+    ramp = with_penalties(sparsity=Penalty(20.0, start=100, end=200))
+    for step, weight in ((100, 0.0), (150, 10.0), (200, 20.0)):
+        at = {"step": jnp.int32(step)}
+        plain, penalised = moved("nmu", PENALISED, params, **at)[0], moved("nmu", ramp, params, **at)[0]
+        for with_it, without, slope in zip(penalised, plain, PENALTY_SLOPES, strict=True):
+            np.testing.assert_allclose(with_it - without, -1e-3 * weight * slope, rtol=1e-5, atol=2e-7)
+
+
+def test_the_loss_that_is_reported_is_without_penalties():
+    params = [NAU_WEIGHTS, NMU_WEIGHTS]
+    assert moved("nmu", PENALISED, params)[1] == moved("nmu", with_penalties(sparsity=Penalty(20.0)), params)[1] > 0
+
+
+@pytest.mark.parametrize("penalties", [{}, {"size": Penalty(20.0)}, {"sparsity": Penalty(0.0)}], ids=str)
+def test_penalties_that_are_not_named_do_nothing(penalties):
+    params = [NAU_WEIGHTS, NMU_WEIGHTS]
+    found, expected = moved("nmu", with_penalties(**penalties), params)[0], moved("nmu", PENALISED, params)[0]
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_a_penalty_that_waits_acts_once_an_evaluation_has_shown_an_error_below_its_bound():
+    learner, step = descending("nmu")
+    low, high = (with_penalties(sparsity=Penalty(20.0, below=bound)) for bound in (1e-6, 1e6))
+    plain = learner.init(jnp.uint32(0), PENALISED)
+    shown = learner.observe(plain, learner.evaluate(plain, PENALISED))
+    assert 1e-6 < float(shown.memory) < 1e6 and float(plain.memory) == np.inf
+    unpenalised = jax.tree.leaves(step(plain, PENALISED)[0].params)
+    for state, setup, acts in ((plain, high, False), (shown, low, False), (shown, high, True)):
+        found = jax.tree.leaves(step(state, setup)[0].params)
+        assert all(np.array_equal(a, b) for a, b in zip(found, unpenalised, strict=True)) is not acts
+
+
+# Projection
+
+
+def loss_at(unit, params, state, setup):
+    """The loss of a state's next batch at some parameters."""
+    batch = setup.task.sample(key_at(Purpose.TRAINING, state.seed, state.step), state.draw, BATCH)
+    return setup.task.loss(single(unit, {}).apply({"params": params}, batch.inputs), batch)
+
+
+@pytest.mark.parametrize(
+    ("unit", "rate", "lower", "upper"),
+    [("nau", 0.3, -1, 1), ("nmu", 0.3, 0, 1), ("nmu_unbounded", 0.1, -np.inf, np.inf)],
+)
+def test_bounded_parameters_are_moved_back_to_their_interval_after_each_step(unit, rate, lower, upper):
+    # At these rates weights leave [-1, 1] and [0, 1] at once; those that are not bounded may.
+    learner, step = descending(unit, single)
+    setup = Setup(arithmetic("mul"), {"learning_rate": np.float32(rate), "penalties": {}})
+    state, wanted = learner.init(jnp.uint32(0), setup), []
+    for _ in range(2):
+        gradient = jax.grad(lambda params, state=state: loss_at(unit, params, state, setup))(state.params)
+        [wished] = jax.tree.leaves(jax.tree.map(lambda p, g: p - np.float32(rate) * g, state.params, gradient))
+        wanted.append(wished)
+        state, _ = step(state, setup)
+        found = np.asarray(jax.tree.leaves(state.params)[0])
+        np.testing.assert_allclose(found, np.clip(wished, lower, upper), rtol=1e-4, atol=1e-5)
+        assert ((lower <= found) & (found <= upper)).all()
+    assert np.max(np.abs(wanted)) > 1.1
+
+
+# Noise
+
+
+def noisy(unit="snmu"):
+    """A single unit of two inputs, a learner of it, and its setup, whose task is to multiply."""
+    learner, step = descending(unit, single)
+    task = dataclasses.replace(
+        arithmetic("mul"), subsets=Disjoint(1, 1), interpolation=INTERPOLATION[:2], extrapolation=EXTRAPOLATION[:2]
+    )
+    return learner, step, Setup(task, {"learning_rate": np.float32(1e-3), "penalties": {}})
+
+
+def noise_at(seed, step, shape=(2, BATCH)):
+    """The noise U(1, 5) of a position, by JAX's own generator, as Flax draws it from the stream "training"."""
+    key = jax.random.key(0, impl="threefry2x32")
+    for word in (3, seed, step):  # 3: Purpose.NOISE
+        key = jax.random.fold_in(key, word)
+
+    class Draws(SNMU):
+        def multiply(self, x, w):
+            return self.noise(x)
+
+    model = nn.Sequential([Draws(1, axis=0)])
+    params = {"layers_0": {"w": jnp.zeros((2, 1))}}
+    return np.asarray(model.apply({"params": params}, jnp.zeros(shape), rngs={"training": key}), np.float64)
+
+
+def test_the_loss_of_a_step_is_that_of_the_noise_of_its_position():
+    # Mistry, Farrahi & Hare 2022: y = Π (w n x + 1 - w) / Π (w n + 1 - w).
+    learner, step, setup = noisy()
+    losses = set()
+    for seed in (0, 5):
+        for t in (0, 1, 7):
+            state = learner.init(jnp.uint32(seed), setup)._replace(step=jnp.int32(t))
+            w, x = np.asarray(jax.tree.leaves(state.params)[0], np.float64), batch_at(seed, t, inputs=2)
+            n = noise_at(seed, t)
+            assert n.min() >= 1 and n.max() <= 5 and len(np.unique(n)) == n.size
+            outputs = np.prod(w * n * x + 1 - w, axis=0) / np.prod(w * n + 1 - w, axis=0)
+            _, metrics = step(state, setup)
+            losses.add(float(metrics["loss"]))
+            np.testing.assert_allclose(metrics["loss"], np.mean((outputs - x[0] * x[1]) ** 2), rtol=1e-5)
+    assert len(losses) == 6
+
+
+def test_noise_differs_between_steps_and_seeds():
+    draws = {noise_at(seed, step).tobytes() for seed in range(3) for step in range(3)}
+    assert len(draws) == 9
+
+
+def test_evaluations_are_without_noise_and_the_same_at_every_step():
+    learner, _, setup = noisy()
+    state = learner.init(jnp.uint32(0), setup)
+    found = [learner.evaluate(state._replace(step=jnp.int32(step)), setup) for step in (0, 1000)]
+    assert float(found[0]["interpolation_mse"]) == float(found[1]["interpolation_mse"])
+    # An NMU's formula: Π (w x + 1 - w).
+    w = np.asarray(jax.tree.leaves(state.params)[0], np.float64)
+    for name, x in (("interpolation", INTERPOLATION[:2]), ("extrapolation", EXTRAPOLATION[:2])):
+        outputs = np.prod(w * x + 1 - w, axis=0)
+        np.testing.assert_allclose(found[0][f"{name}_mse"], np.mean((outputs - x[0] * x[1]) ** 2), rtol=1e-5)

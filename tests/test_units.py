@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import flax.linen as nn
@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from flax.core.meta import unbox
 
+from nalu_jax.bounded import Bounded
 from nalu_jax.initializers import glorot_uniform
 from nalu_jax.registry import UNITS
-from nalu_jax.units import ACTIVATIONS, NAC, NALU, NACMul
+from nalu_jax.units import ACTIVATIONS, NAC, NALU, NMU, NPU, NACMul
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_units.json").read_text())["cases"]
 
@@ -24,9 +26,12 @@ X = np.random.RandomState(0).normal(size=(5, INPUTS)).astype(np.float32)
 X[0, 1] = 0  # and about half of the others are negative
 
 each_unit = pytest.mark.parametrize("name", UNITS)
+NOISE = {"training": jax.random.key(7, impl="rbg")}  # what a learner gives a unit while it takes a step
 # For facts about JAX's and Flax's transformations that hold for all units once they are traced, and whose numbers take long
 # to compile.
-one_of_each_family = pytest.mark.parametrize("name", ["linear", "nac", "nac_mul", "nalu_separate_bias"])
+one_of_each_family = pytest.mark.parametrize(
+    "name", ["linear", "nac", "nac_mul", "nalu_separate_bias", "nmu", "npu", "inalu"]
+)
 
 
 def outputs_of(name, features=FEATURES):
@@ -34,10 +39,15 @@ def outputs_of(name, features=FEATURES):
     return 2 * features if name == "crelu" else features
 
 
+def inputs_of(name):
+    """X, but for units whose domain is the positive numbers: the sizes in X."""
+    return np.abs(X) if UNITS[name](FEATURES).positive_inputs else X
+
+
 def initial(unit, inputs=INPUTS, key=0):
-    """Fresh parameters, without the cost of computing an output."""
-    key = jax.random.key(key) if isinstance(key, int) else key
-    return unit.lazy_init(key, jax.ShapeDtypeStruct((1, inputs), jnp.float32))["params"]
+    """Fresh parameters without their intervals; of the generator that compiles fastest."""
+    key = jax.random.key(key, impl="rbg") if isinstance(key, int) else key
+    return unbox(unit.init(key, jnp.ones((1, inputs)))["params"])
 
 
 @cache
@@ -48,7 +58,8 @@ def params_of(name, inputs=INPUTS):
 @cache
 def params_of_seeds(name):
     """Parameters of three seeds, stacked."""
-    return jax.vmap(lambda key: initial(UNITS[name](FEATURES), key=key))(jax.random.split(jax.random.key(1), 3))
+    keys = jax.random.split(jax.random.key(1, impl="rbg"), 3)
+    return jax.vmap(lambda key: initial(UNITS[name](FEATURES), key=key))(keys)
 
 
 def apply(unit, params, x=X, **options):
@@ -73,9 +84,10 @@ def test_a_unit_has_the_shapes_of_a_dense_layer(name, leading):
 
 @each_unit
 def test_axis_0_is_the_transposed_layout(name):
-    columns = apply(UNITS[name](FEATURES, axis=0), params_of(name), X.T)
+    x = inputs_of(name)
+    columns = apply(UNITS[name](FEATURES, axis=0), params_of(name), x.T)
     # Close, not equal: another layout may sum in another order.
-    np.testing.assert_allclose(columns.T, apply(UNITS[name](FEATURES), params_of(name)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(columns.T, apply(UNITS[name](FEATURES), params_of(name), x), rtol=1e-5, atol=1e-6)
 
 
 @each_unit
@@ -114,8 +126,15 @@ def test_units_vmapped_over_seeds_compute_what_each_does_alone(name):
 
 @each_unit
 def test_the_weights_of_units_vmapped_over_seeds_differ(name):
-    weights = [leaf for leaf in jax.tree.leaves(params_of_seeds(name)) if leaf.shape == (3, INPUTS, FEATURES)]
-    assert weights and all(len({np.asarray(matrix).tobytes() for matrix in seeds}) == 3 for seeds in weights)
+    # The NPU's imaginary weights start at 0, in all seeds.
+    weights = {key: leaf for key, leaf in params_of_seeds(name).items() if leaf.ndim == 3 and key != "w_imag"}
+    assert weights
+    assert all(len({np.asarray(matrix).tobytes() for matrix in seeds}) == 3 for seeds in weights.values())
+
+
+@pytest.mark.parametrize("name", ["npu", "naive_npu"])
+def test_the_imaginary_weights_start_at_zero_in_all_seeds(name):
+    np.testing.assert_array_equal(params_of_seeds(name)["w_imag"], np.zeros((3, INPUTS, FEATURES)))
 
 
 @each_unit
@@ -141,7 +160,15 @@ def test_a_unit_used_twice_declares_its_weights_once(name):
 @each_unit
 def test_all_that_a_unit_learns_is_in_the_collection_params(name):
     _, variables = shapes_of(UNITS[name](FEATURES))
-    assert set(variables) == {"params", "weights"}
+    assert set(variables) - {"penalties"} == {"params", "weights"}
+
+
+@each_unit
+def test_a_unit_declares_the_penalties_that_its_recipes_weigh_and_each_is_one_number(name):
+    unit = UNITS[name](FEATURES)
+    declared = shapes_of(unit)[1].get("penalties", {})
+    assert {(penalty.shape, penalty.dtype) for penalty in declared.values()} <= {((), jnp.dtype("float32"))}
+    assert {penalty for recipe in unit.recipes for penalty in recipe.penalties} <= set(declared)
 
 
 @each_unit
@@ -153,21 +180,26 @@ def test_features_that_are_no_positive_integer_are_refused(name, features):
 
 @cache
 def gradients_of(name):
-    """Of a loss, with respect to the parameters and to X, whose numbers are positive, negative and zero."""
-    unit = UNITS[name](FEATURES)
-    gradients = jax.grad(lambda params, x: jnp.sum(apply(unit, params, x) ** 2), (0, 1))(params_of(name), X)
-    return [np.asarray(gradient) for gradient in jax.tree.leaves(gradients)]
+    """Of outputs in training, each with a weight of its own, with respect to the parameters and to the inputs.
+
+    Inputs are positive, negative and zero. Outputs are not squared: a quotient by zero may be as large as float32 goes.
+    """
+    unit, x = UNITS[name](FEATURES), inputs_of(name)
+    cotangent = np.linspace(1, 2, 5 * outputs_of(name), dtype=np.float32).reshape(5, -1)
+    gradients = jax.grad(lambda params, x: jnp.sum(apply(unit, params, x, rngs=NOISE) * cotangent), (0, 1))
+    leaves = jax.tree_util.tree_leaves_with_path(gradients(params_of(name), x))
+    return {jax.tree_util.keystr(path): np.asarray(gradient) for path, gradient in leaves}
 
 
 @each_unit
 def test_all_gradients_are_finite_on_negative_and_zero_inputs(name):
-    assert all(np.isfinite(gradient).all() for gradient in gradients_of(name))
+    assert [key for key, gradient in gradients_of(name).items() if not np.isfinite(gradient).all()] == []
 
 
 @each_unit
 def test_every_parameter_and_the_input_have_a_gradient(name):
     # An activation may cut off some examples, but not all.
-    assert all(gradient.any() for gradient in gradients_of(name))
+    assert [key for key, gradient in gradients_of(name).items() if not gradient.any()] == []
 
 
 @each_unit
@@ -198,8 +230,9 @@ def test_a_float64_unit_of_float64_inputs_returns_float64(name):
 def test_units_in_a_sequential_are_applied_one_after_the_other(name):
     first, last = params_of(name), params_of(name, inputs=outputs_of(name))
     unit = UNITS[name](FEATURES)
-    stacked = apply(nn.Sequential([unit, UNITS[name](FEATURES)]), {"layers_0": first, "layers_1": last})
-    np.testing.assert_array_equal(stacked, apply(unit, last, apply(unit, first)))
+    x = inputs_of(name)
+    stacked = apply(nn.Sequential([unit, UNITS[name](FEATURES)]), {"layers_0": first, "layers_1": last}, x)
+    np.testing.assert_array_equal(stacked, apply(unit, last, apply(unit, first, x)))
 
 
 class Recurrent(nn.Module):
@@ -226,7 +259,7 @@ def test_a_unit_is_a_recurrent_cell_under_scan(name):
         Recurrent(UNITS[name](FEATURES)).init_with_output, jax.random.key(0), hidden, XS
     )
     assert (last, every.shape) == (hidden, (5, 3, outputs_of(name)))
-    assert jax.tree.map(jnp.shape, variables["params"]["unit"]) == jax.tree.map(
+    assert jax.tree.map(jnp.shape, unbox(variables["params"]["unit"])) == jax.tree.map(
         jnp.shape, params_of(name, inputs=2 + outputs_of(name))
     )
 
@@ -251,7 +284,18 @@ def to_nnx(unit):
 @each_unit
 def test_a_unit_computes_the_same_as_a_module_of_nnx(name):
     module, params = to_nnx(UNITS[name](FEATURES))
-    np.testing.assert_array_equal(module(X), apply(UNITS[name](FEATURES), params))
+    x = inputs_of(name)
+    np.testing.assert_array_equal(module(x), apply(UNITS[name](FEATURES), params, x))
+
+
+@pytest.mark.parametrize("name", ["nau", "nmru", "gated_nau_nmu", "real_npu_modified"])
+def test_a_bounded_parameter_keeps_its_interval_as_a_variable_of_nnx(name):
+    module, params = to_nnx(UNITS[name](FEATURES))
+    boxes = jax.eval_shape(UNITS[name](FEATURES).init, jax.random.key(0), X)["params"]
+    intervals = {key: (box.lower, box.upper) for key, box in boxes.items() if isinstance(box, Bounded)}
+    variables = nnx.state(module, nnx.Param)
+    assert intervals and set(params) == set(boxes)
+    assert {key: (variables[key].lower, variables[key].upper) for key in intervals} == intervals
 
 
 @pytest.mark.parametrize(
@@ -263,8 +307,10 @@ def test_a_unit_computes_the_same_as_a_module_of_nnx(name):
         NALU(FEATURES, separate=True),
         NALU(FEATURES, gate_bias=True),
         NALU(FEATURES, separate=True, gate_bias=True),
+        NMU(FEATURES),
+        NPU(FEATURES),
     ],
-    ids=["nac", "nac_mul", "nalu", "nalu_separate", "nalu_bias", "nalu_separate_bias"],
+    ids=["nac", "nac_mul", "nalu", "nalu_separate", "nalu_bias", "nalu_separate_bias", "nmu", "npu"],
 )
 def test_gradients_in_nnx_are_those_in_linen(unit):
     module, params = to_nnx(unit)
@@ -393,6 +439,350 @@ def test_an_initializer_may_be_chosen():
     # Glorot uniform, 4 → 2: at most 1.
     w_hat = initial(NAC(FEATURES, initializer=glorot_uniform))["w_hat"]
     assert 0.5 < abs(w_hat).max() <= 1
+
+
+# Planted solutions: at hand-chosen parameters a unit computes what it is said to, on all ranges of the single-unit task
+
+RANGES = {
+    "[-40, -20]": (-40, -20),
+    "[-6, -2]": (-6, -2),
+    "[-6.1, -1.2]": (-6.1, -1.2),
+    "[-2, -0.2]": (-2, -0.2),
+    "±[2, 6]": None,  # each number has a sign of its own
+    "[0.2, 2]": (0.2, 2),
+    "[2, 6]": (2, 6),
+    "[1.2, 6]": (1.2, 6),
+    "[20, 40]": (20, 40),
+}
+EXAMPLES = 100
+
+
+def two_numbers():
+    """Float32 [ranges, examples, 2]."""
+    rng = np.random.RandomState(5)
+    mixed = rng.uniform(2, 6, (EXAMPLES, 2)) * rng.choice([-1, 1], (EXAMPLES, 2))
+    drawn = [mixed if ends is None else rng.uniform(*ends, (EXAMPLES, 2)) for ends in RANGES.values()]
+    return np.asarray(drawn, np.float32)
+
+
+TWO = two_numbers()
+OPERATIONS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
+SIGNS = {"add": (1, 1), "sub": (1, -1), "mul": (1, 1), "div": (1, -1)}
+BIG = 200.0  # so that tanh, σ and the gates of sums of 0.4 on are 0, 1 or -1 in float32, to the base of the G-NALU as well
+
+
+def column(*values):
+    return jnp.array(values, jnp.float32)[:, None]
+
+
+def cell(operation, suffix=""):
+    """Ŵ and M̂ with W = SIGNS."""
+    return {f"w_hat{suffix}": BIG * column(*SIGNS[operation]), f"m_hat{suffix}": column(BIG, BIG)}
+
+
+def opening(operation):
+    """Which way a gate between adding and multiplying is to be pushed."""
+    return 1 if operation in ("add", "sub") else -1
+
+
+def nalu_parameters(operation, side, cells=("",)):
+    """The gate of the NALU depends on the signs of the inputs: ``side`` is that of their sum."""
+    weights = [cell(operation, suffix) for suffix in cells]
+    return {"g": opening(operation) * side * column(BIG, BIG)} | {key: w for cell in weights for key, w in cell.items()}
+
+
+def with_bias(params, operation):
+    return params | {"g": column(0, 0), "bias": jnp.array([opening(operation) * BIG])}
+
+
+def inalu_parameters(operation, side, cells=("_add", "_mul")):
+    return nalu_parameters(operation, side, cells) | {"g": jnp.array([opening(operation) * BIG])}
+
+
+def mc_fc_parameters(*, bias=True, relevance=False):
+    params = {"r": column(0, 0), "w": jnp.array([BIG]), "b": jnp.zeros(1)}
+    return params | ({"bias": jnp.zeros(1)} if bias else {}) | ({"g": jnp.ones(2)} if relevance else {})
+
+
+def weights_of(operation, side):
+    return {"w": column(*SIGNS[operation])}
+
+
+def power_parameters(operation, side):
+    return {"w_real": column(*SIGNS[operation]), "g": jnp.ones(2)}
+
+
+def complex_parameters(operation, side):
+    return power_parameters(operation, side) | {"w_imag": column(0, 0)}
+
+
+def reciprocal_parameters(operation, side):
+    return {"w": column(1, 1, 0, 0) if operation == "mul" else column(1, 0, 0, 1)}
+
+
+def domain_parameters(operation, side):
+    return {"w": column(0, 0), "bias": jnp.array([opening(operation) * BIG])}
+
+
+PLANTED = {
+    "nac": lambda operation, side: cell(operation),
+    "nac_mul": lambda operation, side: cell(operation),
+    "nac_mul_sigma": lambda operation, side: {"w_hat": column(BIG, BIG)},
+    "nac_mul_nmu": weights_of,
+    "nalu": nalu_parameters,
+    "nalu_separate": partial(nalu_parameters, cells=("_add", "_mul")),
+    "nalu_bias": lambda operation, side: with_bias(nalu_parameters(operation, side), operation),
+    "nalu_separate_bias": lambda operation, side: with_bias(nalu_parameters(operation, side, ("_add", "_mul")), operation),
+    "nalu_two_gates": lambda operation, side: (
+        nalu_parameters(operation, side) | {"g_mul": -opening(operation) * side * column(BIG, BIG)}
+    ),
+    "nalu_gate_penalty": nalu_parameters,
+    "nalu_gumbel": nalu_parameters,
+    "nalu_safe": nalu_parameters,
+    "nalu_trig": nalu_parameters,
+    "gnalu": nalu_parameters,
+    "inalu": inalu_parameters,
+    "inalu_original": inalu_parameters,
+    "inalu_shared": partial(inalu_parameters, cells=("",)),
+    "nau": weights_of,
+    "nmu": weights_of,
+    "nmu_unregularised": weights_of,
+    "nmu_unbounded": weights_of,
+    "nmu_unbounded_unregularised": weights_of,
+    "nmu_sigma": lambda operation, side: {"w_hat": column(BIG, BIG)},
+    "snmu": weights_of,
+    "batch_snmu": weights_of,
+    "gated_nau_nmu": lambda operation, side: {
+        "w_add": column(*SIGNS[operation]),
+        "w_mul": column(1, 1),
+        "g": opening(operation) * side * column(BIG, BIG),
+    },
+    "npu": complex_parameters,
+    "real_npu": power_parameters,
+    "real_npu_modified": power_parameters,
+    "naive_npu": complex_parameters,
+    "nru": weights_of,
+    "nmru": reciprocal_parameters,
+    "nmru_without_sign": reciprocal_parameters,
+    "mc_fc": lambda operation, side: mc_fc_parameters(bias=False),
+    "mc_fc_mul": lambda operation, side: mc_fc_parameters(),
+    "mc_fc_mul_sign_inalu": lambda operation, side: mc_fc_parameters(),
+    "mc_fc_mul_sign_real_npu": lambda operation, side: mc_fc_parameters(relevance=True),
+    "dmu": domain_parameters,
+    "dmu_difference": domain_parameters,
+}
+UNIT_OPERATIONS = [(name, operation) for name in UNITS for operation in UNITS[name](1).operations]
+# Units whose gates see the signs of the inputs, where these agree; and units that multiply sizes alone.
+GATED_BY_SIGN = {name for name in PLANTED if name.startswith(("nalu", "gnalu", "gated")) and "bias" not in name}
+LOSES_SIGN = {name for name in PLANTED if name.startswith(("nac_mul", "nalu", "gnalu"))}
+
+
+def test_every_unit_that_computes_an_operation_has_planted_parameters():
+    assert set(PLANTED) == {name for name, _ in UNIT_OPERATIONS}
+
+
+def domain(name, operation):
+    """Which of the pairs the unit can be right on: bool [ranges, examples]."""
+    agree = TWO[..., 0] * TWO[..., 1] > 0
+    if UNITS[name](1).positive_inputs:
+        return (TWO > 0).all(-1)
+    needs_agreement = name in GATED_BY_SIGN or (name in LOSES_SIGN and operation in ("mul", "div"))
+    return agree if needs_agreement else np.full_like(agree, True)
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["evaluated", "in training"])
+@pytest.mark.parametrize(("name", "operation"), UNIT_OPERATIONS, ids=[" ".join(pair) for pair in UNIT_OPERATIONS])
+def test_a_unit_with_planted_parameters_is_exact_on_the_extrapolation_ranges(name, operation, training):
+    # All in one batch, those outside the domain replaced, so that all units share what is compiled.
+    inside = domain(name, operation)
+    x = np.where(inside[..., None], TWO, np.float32(1)).reshape(-1, 2)
+    outputs = {
+        side: apply(UNITS[name](1), PLANTED[name](operation, side), x, **({"rngs": NOISE} if training else {}))[:, 0]
+        for side in ((1, -1) if name in GATED_BY_SIGN else (1,))
+    }
+    y = np.where(x.sum(1) < 0, outputs.get(-1, outputs[1]), outputs[1]).reshape(inside.shape)
+    a, b = np.moveaxis(TWO.astype(np.float64), -1, 0)
+    expected = OPERATIONS[operation](a, b)
+    # Sums may cancel. Logarithms up to 7.4 are rounded by 5e-7, and ε = 1e-7 stands beside numbers of 0.2 on.
+    scale = abs(a) + abs(b) if operation in ("add", "sub") else abs(expected)
+    errors = np.where(inside, abs(y - expected) / scale, 0).max(1)
+    assert inside.any(1).sum() >= 4
+    assert {which: error for which, error in zip(RANGES, errors, strict=True) if not error < 1e-5} == {}
+
+
+# Penalties, by hand
+
+
+W = [[0.25, -1.0], [0.5, 0.875]]  # from -1, 0 and 1: 1/4, 0, 1/2, 1/8; so is its size from 0 and 1
+SIZES = [[0.25, 1.0], [0.5, 0.875]]
+HALF = 0.875 / 4  # mean of those distances
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "penalties"),
+    [
+        ("nau", {"w": W}, {"sparsity": HALF}),
+        ("nru", {"w": W}, {"sparsity": HALF}),
+        ("nmu", {"w": SIZES}, {"sparsity": HALF}),
+        ("snmu", {"w": SIZES}, {"sparsity": HALF}),
+        ("nac_mul_nmu", {"w": SIZES}, {"sparsity": HALF}),
+        ("nmru", {"w": [*SIZES, [0.0, 1.0], [1.0, 0.0]]}, {"sparsity": HALF / 2}),
+        ("gated_nau_nmu", {"w_add": W, "w_mul": [[0.0, 0.5], [1.0, 1.0]], "g": W}, {"sparsity": HALF + 0.125}),
+        # Σ |W| = 2.625, Σ |g| = 2; mean |1 - |W|| = (0.75 + 0 + 0.5 + 0.125) / 4; g is 1/4 and 1/4 from 0 and 1.
+        ("real_npu", {"w_real": W, "g": [0.75, 1.25]}, {"l1": 4.625, "unit_size": 0.34375, "gate": 0.25}),
+        (
+            "npu",
+            {"w_real": W, "w_imag": [[0.0, -0.5], [0.25, 0.0]], "g": [0.75, 1.25]},
+            {"l1": 5.375, "unit_size": 0.34375, "gate": 0.25},
+        ),
+        ("naive_npu", {"w_real": W, "w_imag": [[0.0, -0.5], [0.25, 0.0]]}, {"l1": 3.375, "unit_size": 0.34375}),
+        # Means of 20 - |θ|, but not below 0: of 20, 0, 0, 25 it is 5; of ± 10 it is 10.
+        (
+            "inalu",
+            {
+                "w_hat_add": [[0.0, 20.0], [-20.0, 25.0]],
+                "m_hat_add": [[10.0, -10.0], [10.0, -10.0]],
+                "w_hat_mul": [[20.0, 20.0], [20.0, 20.0]],
+                "m_hat_mul": [[0.0, 0.0], [0.0, 0.0]],
+                "g": [16.0, -24.0],
+            },
+            {"size": 5 + 10 + 0 + 20 + 2},
+        ),
+        (
+            "inalu_shared",
+            {"w_hat": [[0.0, 20.0], [-20.0, 25.0]], "m_hat": [[10.0, -10.0], [10.0, -10.0]], "g": [16.0, -24.0]},
+            {"size": 5 + 10 + 2},
+        ),
+        ("mc_fc", {"r": [[1.0, -1.0], [0.0, 2.0]], "w": [1.0, 2.0], "b": [0.0, 3.0]}, {"spread": -(1.5 + 2.5 + 4.5)}),
+        (
+            "mc_fc_mul_sign_real_npu",
+            {"r": [[1.0, -1.0], [0.0, 2.0]], "w": [1.0, 2.0], "b": [0.0, 3.0], "bias": [7.0, 7.0], "g": [0.25, 0.5]},
+            {"spread": -(1.5 + 2.5 + 4.5), "gate": 0.375},
+        ),
+        # Without G the gate is 1/2 at both outputs: 2 · (1/4)².
+        ("nalu_gate_penalty", {"w_hat": W, "m_hat": W, "g": [[0.0, 0.0], [0.0, 0.0]]}, {"gate": 0.125}),
+    ],
+)
+def test_a_unit_declares_its_penalties(name, params, penalties):
+    params = {key: jnp.array(value) for key, value in params.items()}
+    _, declared = apply(UNITS[name](2), params, jnp.array([2.0, 3.0]), mutable=["penalties"])
+    assert {key: float(value) for key, value in declared["penalties"].items()} == pytest.approx(penalties, rel=1e-6)
+
+
+def test_the_size_of_projected_imaginary_weights_is_penalised_with_that_of_the_real_ones():
+    params = {"w_real": W, "w_imag": [[0.0, -0.5], [0.25, 0.0]], "g": [0.75, 1.25]}
+    params = {key: jnp.array(value) for key, value in params.items()}
+    _, declared = apply(NPU(2, clip="wig"), params, jnp.array([2.0, 3.0]), mutable=["penalties"])
+    assert declared["penalties"]["unit_size"] == 0.34375 + 0.75
+
+
+def test_the_l1_penalty_leaves_imaginary_weights_at_their_start():
+    def l1(params):
+        return apply(NPU(2), params, jnp.array([2.0, 3.0]), mutable=["penalties"])[1]["penalties"]["l1"]
+
+    gradient = jax.grad(l1)({"w_real": jnp.array(W), "w_imag": jnp.zeros((2, 2)), "g": jnp.full(2, 0.5)})
+    np.testing.assert_array_equal(gradient["w_imag"], np.zeros((2, 2)))
+    np.testing.assert_array_equal(gradient["w_real"], np.sign(W))
+    np.testing.assert_array_equal(gradient["g"], [1, 1])
+
+
+# Reductions, and what differs in training
+
+
+def test_snmu_evaluated_is_nmu():
+    params = params_of("nmu")
+    np.testing.assert_array_equal(apply(UNITS["snmu"](FEATURES), params), apply(UNITS["nmu"](FEATURES), params))
+
+
+@pytest.mark.parametrize("name", ["snmu", "batch_snmu", "nru", "nmru", "nalu_gumbel", "dmu"])
+def test_a_unit_with_weights_between_computes_something_else_in_training(name):
+    unit = UNITS[name](FEATURES)
+    difference = abs(apply(unit, params_of(name), rngs=NOISE) - apply(unit, params_of(name)))
+    # The NMRU's guard is a small one, and only its reciprocals move.
+    assert difference.max() > (1e-7 if name == "nmru" else 1e-3)
+
+
+@pytest.mark.parametrize("name", ["snmu", "batch_snmu", "nalu_gumbel"])
+def test_noise_differs_between_keys_and_between_examples(name):
+    unit, x = UNITS[name](FEATURES), np.tile(X[1], (5, 1))
+    outputs = [apply(unit, params_of(name), x, rngs={"training": jax.random.key(seed)}) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert (outputs[0] != outputs[2]).all()
+    assert len(np.unique(outputs[0][:, 0])) == 5
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(0.0, 5.0), (5.0, 1.0), (2.0, 2.0)])
+def test_impossible_noise_is_refused(lowest, highest):
+    with pytest.raises(ValueError, match=f"the noise needs 0 < lowest < highest, got {lowest} and {highest}"):
+        UNITS["snmu"](1, lowest=lowest, highest=highest)
+
+
+class Recorder(UNITS["snmu"]):
+    """An sNMU whose product is its noise."""
+
+    def multiply(self, x, w):
+        return self.noise(x)
+
+
+def test_the_noise_of_snmu_is_uniform_between_its_bounds():
+    unit = Recorder(FEATURES, lowest=1.0, highest=5.0)
+    noise = apply(unit, params_of("nmu"), np.ones((10_000, INPUTS), np.float32), rngs=NOISE)
+    assert 1 <= noise.min() < 1.01 and 4.99 < noise.max() <= 5
+    # Standard errors of 40,000 numbers: 0.006 and 0.006.
+    assert float(noise.mean()) == pytest.approx(3, abs=0.03) and float(noise.var()) == pytest.approx(16 / 12, abs=0.03)
+
+
+class BatchRecorder(UNITS["batch_snmu"]):
+    """A batch-sNMU whose product is its noise."""
+
+    def multiply(self, x, w):
+        return self.noise(x)
+
+
+def test_the_noise_of_batch_snmu_reaches_one_over_the_deviation_of_the_batch():
+    x = np.random.RandomState(0).normal(3, 0.5, (10_000, INPUTS)).astype(np.float32)
+    noise = apply(BatchRecorder(FEATURES), params_of("nmu"), x, rngs=NOISE)
+    assert float(noise.min()) == pytest.approx(1, abs=1e-3)
+    assert float(noise.max()) == pytest.approx(1 + 1 / np.std(x, ddof=1), abs=1e-3)
+
+
+def test_inalu_with_equal_cells_is_inalu_with_shared_weights():
+    shared = params_of("inalu_shared")
+    separate = {"g": shared["g"]} | {f"{hat}{of}": shared[hat] for hat in ("w_hat", "m_hat") for of in ("_add", "_mul")}
+    expected = apply(UNITS["inalu"](FEATURES), separate)
+    np.testing.assert_array_equal(apply(UNITS["inalu_shared"](FEATURES), shared), expected)
+
+
+def test_two_opposite_gates_are_one():
+    params = params_of("nalu")
+    y = apply(UNITS["nalu_two_gates"](FEATURES), params | {"g_mul": -params["g"]})
+    np.testing.assert_allclose(y, apply(NALU(FEATURES), params), rtol=1e-5, atol=1e-6)
+
+
+def test_variants_of_the_nalu_that_differ_in_training_alone_are_the_nalu():
+    for name in ("nalu_gate_penalty", "nalu_gumbel"):
+        np.testing.assert_array_equal(
+            apply(UNITS[name](FEATURES), params_of("nalu")), apply(NALU(FEATURES), params_of("nalu"))
+        )
+
+
+@pytest.mark.parametrize("name", ["nmu_unregularised", "nmu_unbounded", "nmu_unbounded_unregularised"])
+def test_ablations_of_the_nmu_compute_what_it_does(name):
+    np.testing.assert_array_equal(apply(UNITS[name](FEATURES), params_of("nmu")), apply(NMU(FEATURES), params_of("nmu")))
+
+
+def test_the_gate_of_an_evaluated_dmu_is_rounded():
+    # The gate is σ(1) = 0.73 with the bias alone, so that 3 and 4 are added; with -1 they are multiplied.
+    for bias, expected in ((1.0, 7.0), (-1.0, 12.0)):
+        y = apply(UNITS["dmu"](1), {"w": column(0, 0), "bias": jnp.array([bias])}, jnp.array([3.0, 4.0]))
+        np.testing.assert_allclose(y, [expected], rtol=1e-6)
+
+
+def test_the_declared_weights_of_the_nmru_are_those_of_the_inputs_and_of_their_reciprocals():
+    w = jnp.arange(8.0).reshape(4, 2) / 8
+    _, declared = apply(UNITS["nmru"](2), {"w": w}, jnp.array([2.0, 3.0]), mutable=["weights"])
+    np.testing.assert_array_equal(declared["weights"]["W"], w[:2])
+    np.testing.assert_array_equal(declared["weights"]["W_reciprocal"], w[2:])
 
 
 # The dense baselines

@@ -1,5 +1,6 @@
-"""Ways to train: each makes a Learner, three pure functions of one seed."""
+"""Ways to train: each makes a Learner, pure functions of one seed."""
 
+from nalu_jax.learners.reinit import with_reinit
 from nalu_jax.learners.supervised import supervised
 
-__all__ = ["supervised"]
+__all__ = ["supervised", "with_reinit"]

@@ -1,5 +1,6 @@
 """Supervised learning from a stream of fresh batches."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -7,40 +8,56 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from nalu_jax.bounded import project
 from nalu_jax.functional import sparsity_error
 from nalu_jax.random import Purpose, key_at
-from nalu_jax.types import Array, Learner, Metrics, Task, TrainState
+from nalu_jax.types import Array, Learner, Metrics, Setup, TrainState
 
 
-def supervised(model: nn.Module, optimizer: optax.GradientTransformation, *, batch_size: int) -> Learner:
-    """A learner that follows the gradient of ``task.loss`` on a fresh batch at every step.
+def supervised(
+    model: nn.Module,
+    make_optimizer: Callable[[Any], optax.GradientTransformation],
+    *,
+    batch_size: int,
+    watch: str,
+) -> Learner:
+    """A learner that follows the gradient of the task's loss, and of the model's penalties, on a fresh batch at every step.
 
-    ``model`` maps columns ``[in, batch]`` to columns ``[out, batch]``. Raises ValueError if batch_size is not a positive
-    integer.
+    ``model`` maps columns ``[in, batch]`` to columns ``[out, batch]``. ``make_optimizer`` makes the optimizer from
+    ``numbers["learning_rate"]``; the loss is task.loss + Σ λ(step) · penalty over ``numbers["penalties"]``, each a dict of
+    the fields of ``recipes.Penalty``. ``watch`` is the metric that penalties may wait for. Parameters that are bounded
+    are projected after each step. Raises ValueError if batch_size is not a positive integer.
     """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
 
-    def init(seed: Array, task: Task) -> TrainState:
+    def init(seed: Array, setup: Setup) -> TrainState:
+        task, numbers = setup
         draw = task.init(key_at(Purpose.TASK, seed))
         example = task.sample(key_at(Purpose.TRAINING, seed, jnp.int32(0)), draw, 1)
         params = model.init(key_at(Purpose.PARAMETERS, seed), example.inputs)["params"]
-        return TrainState(seed, jnp.int32(0), params, optimizer.init(params), draw)
+        opt_state = make_optimizer(numbers["learning_rate"]).init(params)
+        return TrainState(seed, jnp.int32(0), params, opt_state, draw, memory=jnp.float32(jnp.inf))
 
-    def step(state: TrainState, task: Task) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, setup: Setup) -> tuple[TrainState, Metrics]:
+        task, numbers = setup
         batch = task.sample(key_at(Purpose.TRAINING, state.seed, state.step), state.draw, batch_size)
+        noise = {"training": key_at(Purpose.NOISE, state.seed, state.step)}
+        weights = {name: penalty_weight(p, state.step, state.memory) for name, p in numbers["penalties"].items()}
 
         def loss_of(params):
-            outputs: Any = model.apply({"params": params}, batch.inputs)
-            return task.loss(outputs, batch)
+            outputs: Any
+            outputs, declared = model.apply({"params": params}, batch.inputs, rngs=noise, mutable=["penalties"])
+            loss = task.loss(outputs, batch)
+            return loss + penalised(declared.get("penalties", {}), weights), loss
 
-        loss, gradients = jax.value_and_grad(loss_of)(state.params)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        (_, loss), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        updates, opt_state = make_optimizer(numbers["learning_rate"]).update(gradients, state.opt_state, state.params)
+        params = project(optax.apply_updates(state.params, updates))
         return state._replace(step=state.step + 1, params=params, opt_state=opt_state), {"loss": loss}
 
-    def evaluate(state: TrainState, task: Task) -> Metrics:
-        metrics: Metrics = {}
+    def evaluate(state: TrainState, setup: Setup) -> Metrics:
+        task, metrics = setup.task, {}
         for name, batch in task.evaluations(state.draw).items():
             outputs: Any = model.apply({"params": state.params}, batch.inputs)
             metrics |= {f"{name}_{metric}": value for metric, value in task.metrics(outputs, batch).items()}
@@ -48,10 +65,40 @@ def supervised(model: nn.Module, optimizer: optax.GradientTransformation, *, bat
         metrics["solved"] = task.solved(metrics)
         return metrics
 
-    return Learner(init, step, evaluate)
+    def observe(state: TrainState, metrics: Metrics) -> TrainState:
+        return state._replace(memory=metrics[watch])
+
+    return Learner(init, step, evaluate, observe)
+
+
+def penalty_weight(penalty: dict[str, Array], step: Array, watched: Array) -> Array:
+    """λ(step) of a ``recipes.Penalty`` given as a dict of numbers, f32[]; ``watched`` is what ``below`` is compared with."""
+    start, end = penalty["start"], penalty["end"]
+    rising = (step - start).astype(jnp.float32) / jnp.maximum(end - start, 1).astype(jnp.float32)
+    ramp = jnp.where(end > start, jnp.clip(rising, 0, 1), (step >= start).astype(jnp.float32))
+    grown = penalty["growth"] ** jnp.minimum(step // penalty["every"], penalty["times"]).astype(jnp.float32)
+    acts = (penalty["below"] == 0) | (watched < penalty["below"])
+    return jnp.where(acts, penalty["weight"] * ramp * grown, 0)
+
+
+def penalised(declared: Any, weights: dict[str, Array]) -> Array:
+    """Σ weight · penalty, f32[], over all penalties of that name that the model's layers declared."""
+    total = jnp.float32(0)
+    for path, value in jax.tree_util.tree_leaves_with_path(declared):
+        if (name := path[-1].key) in weights:
+            total = total + weights[name] * value
+    return total
 
 
 def effective_weights(model: nn.Module, params, inputs: Array):
     """The weight matrices ``[in, out]`` that the model's units declare, as a tree named after its layers."""
     _, declared = model.apply({"params": params}, inputs, mutable=["weights"])
     return declared["weights"]
+
+
+def declared_penalties(model: nn.Module, input_size: int) -> set[str]:
+    """The names of the penalties that the model's units declare."""
+    example = jax.ShapeDtypeStruct((input_size, 1), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), example)
+    leaves: Any = jax.tree_util.tree_leaves_with_path(variables.get("penalties", {}))
+    return {path[-1].key for path, _ in leaves}

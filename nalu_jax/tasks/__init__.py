@@ -1,5 +1,6 @@
 """The tasks of the papers, one a file. Importing this package registers them in ``nalu_jax.registry.TASKS``."""
 
+from nalu_jax.tasks.single_unit import SingleUnit
 from nalu_jax.tasks.static_arithmetic import StaticArithmetic
 
-__all__ = ["StaticArithmetic"]
+__all__ = ["SingleUnit", "StaticArithmetic"]

@@ -163,22 +163,44 @@ class StaticArithmetic:
     @functools.cached_property
     def task(self) -> ArithmeticTask:
         """The arrays of the task."""
-
-        def fixed(interval: Range, seed: int) -> Array:
-            rows = interval.fixed(np.random.RandomState(seed), (ROWS, self.input_size))
-            return jnp.asarray(rows.T, jnp.float32)
-
-        return ArithmeticTask(
-            operation=jnp.int32(list(OPERATIONS).index(self.operation)),
-            lows=jnp.asarray(self.interpolation_range.lows, jnp.float32),
-            width=jnp.float32(self.interpolation_range.width),
-            limit=jnp.float32(self.interpolation_range.high),
-            threshold=jnp.float32(self.threshold),
-            interpolation=fixed(self.interpolation_range, INTERPOLATION_SEED),
-            extrapolation=fixed(self.extrapolation_range, EXTRAPOLATION_SEED),
+        return arithmetic_task(
+            operation=self.operation,
+            input_size=self.input_size,
+            interpolation_range=self.interpolation_range,
+            extrapolation_range=self.extrapolation_range,
+            threshold=self.threshold,
             subsets=self.subsets,
             beyond_training=self.beyond_training,
         )
+
+
+def arithmetic_task(
+    *,
+    operation: str,
+    input_size: int,
+    interpolation_range: Range,
+    extrapolation_range: Range,
+    threshold: float,
+    subsets: Overlapping | Disjoint | Nested,
+    beyond_training: bool,
+) -> ArithmeticTask:
+    """The arrays of a task that is described by plain values."""
+
+    def fixed(interval: Range, seed: int) -> Array:
+        rows = interval.fixed(np.random.RandomState(seed), (ROWS, input_size))
+        return jnp.asarray(rows.T, jnp.float32)
+
+    return ArithmeticTask(
+        operation=jnp.int32(list(OPERATIONS).index(operation)),
+        lows=jnp.asarray(interpolation_range.lows, jnp.float32),
+        width=jnp.float32(interpolation_range.width),
+        limit=jnp.float32(interpolation_range.high),
+        threshold=jnp.float32(threshold),
+        interpolation=fixed(interpolation_range, INTERPOLATION_SEED),
+        extrapolation=fixed(extrapolation_range, EXTRAPOLATION_SEED),
+        subsets=subsets,
+        beyond_training=beyond_training,
+    )
 
 
 @functools.cache

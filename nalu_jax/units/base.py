@@ -1,18 +1,25 @@
-"""What every unit is: a Linen module that maps a vector to a vector and declares its effective weights."""
+"""What every unit is: a Linen module that maps a vector to a vector and declares its effective weights and penalties."""
 
+import functools
+import operator
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from nalu_jax.recipes import PLAIN, Recipe
 from nalu_jax.types import Array
+
+TRAINING = "training"
 
 
 class Unit(nn.Module):
     """A layer from ``[..., in]`` to ``[..., features]`` that can stand wherever ``nn.Dense(features)`` does.
 
     A subclass defines ``columns``, its formula on columns ``[in, ...]``, and declares there each weight matrix that acts
-    on the input by ``self.weight(name, value)``.
+    on the input by ``self.weight(name, value)``, and each regulariser by ``self.penalty(name, value)``. Its class
+    variables say what the papers say of it.
 
     Attributes:
       features: number of outputs.
@@ -22,9 +29,15 @@ class Unit(nn.Module):
     Raises ValueError if features is not a positive integer.
     """
 
-    # The unit's partner in the two-layer networks of the papers that are named after it; None: the unit itself.
+    # Which of "add", "sub", "mul" and "div" it can compute of two inputs, whatever their range.
+    operations: ClassVar[tuple[str, ...]] = ()
+    # How it was trained; of those that fit a task the first holds.
+    recipes: ClassVar[tuple[Recipe, ...]] = (PLAIN,)
+    # Its partner in the two-layer networks of the papers that are named after it; None: the unit itself.
     first_layer: ClassVar[str | None] = None
     last_layer: ClassVar[str | None] = None
+    # Whether negative inputs are outside its domain.
+    positive_inputs: ClassVar[bool] = False
 
     features: int
     axis: int = -1
@@ -43,6 +56,15 @@ class Unit(nn.Module):
         """Applies the unit along ``axis``."""
         return jnp.moveaxis(self.columns(jnp.moveaxis(x, self.axis, 0)), 0, self.axis)
 
+    def recipe(self, **facts: Any) -> Recipe:
+        """How the unit was trained on a task with these facts; the plain recipe where none fits."""
+        return next((recipe for recipe in self.recipes if recipe.fits(facts)), PLAIN)
+
+    @property
+    def training(self) -> bool:
+        """Whether a learner is taking a step: it then gives ``apply`` a random stream named "training"."""
+        return self.has_rng(TRAINING)
+
     def weight(self, name: str, value: Array) -> None:
         """Declares an effective weight matrix ``[in, out]``, kept in the collection "weights".
 
@@ -50,4 +72,20 @@ class Unit(nn.Module):
         asks for it with ``mutable=["weights"]``. The name, "W" and what follows it, must not be that of a parameter: in NNX
         both share one namespace.
         """
-        self.sow("weights", name, value, reduce_fn=lambda _, new: new, init_fn=lambda: value)
+        self.declare("weights", name, value)
+
+    def penalty(self, name: str, value: Array) -> None:
+        """Declares a regulariser, f32[], kept in the collection "penalties"; a recipe gives its weight by this name.
+
+        A learner adds those of all layers that have one name. It costs nothing where no recipe names it.
+        """
+        self.declare("penalties", name, value)
+
+    def declare(self, collection: str, name: str, value: Array) -> None:
+        """Puts a value into a collection; the last one counts where a unit is used more than once."""
+        self.sow(collection, name, value, reduce_fn=lambda _, new: new, init_fn=lambda: value)
+
+
+def add_up(terms: Iterable[Array]) -> Array:
+    """The sum of one or more arrays of one shape."""
+    return functools.reduce(operator.add, terms)

@@ -1,14 +1,17 @@
-"""The neural arithmetic logic unit and its variants of weights and gate."""
+"""The neural arithmetic logic unit and its variants of weights, gate and multiplication."""
 
-import functools
+from typing import ClassVar
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from nalu_jax import functional as F
 from nalu_jax.initializers import Initializer, glorot_uniform, madsen_johansen
+from nalu_jax.recipes import Penalty, Recipe
 from nalu_jax.registry import UNITS
 from nalu_jax.types import Array
-from nalu_jax.units.base import Unit
+from nalu_jax.units.base import TRAINING, Unit
 from nalu_jax.units.nac import nac_parameters
 
 
@@ -25,6 +28,8 @@ class NALU(Unit):
       epsilon: ε of the logarithm.
     """
 
+    operations: ClassVar[tuple[str, ...]] = ("add", "sub", "mul", "div")
+
     separate: bool = False
     gate_bias: bool = False
     initializer: Initializer = madsen_johansen
@@ -33,15 +38,132 @@ class NALU(Unit):
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
+        add, mul = self.cells(x.shape[0])
+        g = self.gate(x)
+        return g * F.nac(x, *add) + (1 - g) * self.multiply(x, *mul)
+
+    def cells(self, inputs: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """(Ŵ, M̂) of the adding and of the multiplying cell."""
+        if self.separate:
+            return nac_parameters(self, inputs, "_add"), nac_parameters(self, inputs, "_mul")
+        both = nac_parameters(self, inputs)
+        return both, both
+
+    def gate(self, x: Array) -> Array:
+        """How much of each output is taken from the adding cell: [in, ...] → [features, ...]."""
         g = self.param("g", glorot_uniform, (x.shape[0], self.features), self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype) if self.gate_bias else None
-        if self.separate:
-            add = nac_parameters(self, x.shape[0], "_add")
-            mul = nac_parameters(self, x.shape[0], "_mul")
-            return F.nalu_separate(x, *add, *mul, g, bias, epsilon=self.epsilon)
-        return F.nalu(x, *nac_parameters(self, x.shape[0]), g, bias, epsilon=self.epsilon)
+        return F.gate(x, g, bias)
+
+    def multiply(self, x: Array, w_hat: Array, m_hat: Array) -> Array:
+        """The multiplying cell: [in, ...] → [features, ...]."""
+        return F.nac_mul(x, w_hat, m_hat, epsilon=self.epsilon)
 
 
-UNITS.register("nalu_separate")(functools.partial(NALU, separate=True))
-UNITS.register("nalu_bias")(functools.partial(NALU, gate_bias=True))
-UNITS.register("nalu_separate_bias")(functools.partial(NALU, separate=True, gate_bias=True))
+@UNITS.register("nalu_separate")
+class NALUSeparate(NALU):
+    """NALU whose cells have weights of their own. Madsen & Johansen 2020, appendix on the gate."""
+
+    separate: bool = True
+
+
+@UNITS.register("nalu_bias")
+class NALUBias(NALU):
+    """NALU with a bias in its gate. An option of Madsen & Johansen's code."""
+
+    gate_bias: bool = True
+
+
+@UNITS.register("nalu_separate_bias")
+class NALUSeparateBias(NALU):
+    """NALU with both: cells of their own and a bias in the gate. Options of Madsen & Johansen's code."""
+
+    separate: bool = True
+    gate_bias: bool = True
+
+
+@UNITS.register("nalu_two_gates")
+class NALUTwoGates(NALU):
+    """NALU with a gate for each cell: y = g₊ ⊙ a + gₓ ⊙ m. An option of Madsen & Johansen's code."""
+
+    @nn.compact
+    def columns(self, x: Array) -> Array:
+        """[in, ...] → [features, ...]."""
+        add, mul = self.cells(x.shape[0])
+        g_mul = self.param("g_mul", glorot_uniform, (x.shape[0], self.features), self.param_dtype)
+        return self.gate(x) * F.nac(x, *add) + F.gate(x, g_mul) * self.multiply(x, *mul)
+
+
+@UNITS.register("nalu_gate_penalty")
+class NALUGatePenalty(NALU):
+    """NALU whose gate is drawn towards 0 and 1 by Σ g² (1 - g)². An option of Madsen & Johansen's code."""
+
+    recipes: ClassVar[tuple[Recipe, ...]] = (Recipe("Madsen & Johansen's code", penalties={"gate": Penalty(1.0)}),)
+
+    def gate(self, x: Array) -> Array:
+        """How much of each output is taken from the adding cell: [in, ...] → [features, ...]."""
+        g = super().gate(x)
+        self.penalty("gate", jnp.sum(jnp.square(g * (1 - g))))
+        return g
+
+
+@UNITS.register("nalu_gumbel")
+class NALUGumbel(NALU):
+    """NALU with Gumbel noise on the gate's logit while training, drawn anew for each example and output.
+
+    An option of Madsen & Johansen's code, whose temperature stays at 1. Evaluated without noise.
+    """
+
+    def gate(self, x: Array) -> Array:
+        """How much of each output is taken from the adding cell: [in, ...] → [features, ...]."""
+        g = self.param("g", glorot_uniform, (x.shape[0], self.features), self.param_dtype)
+        logits = F.linear(x, g)
+        if self.training:
+            logits = logits + jax.random.gumbel(self.make_rng(TRAINING), logits.shape, logits.dtype)
+        return jax.nn.sigmoid(logits)
+
+
+@UNITS.register("nalu_safe")
+class NALUSafe(NALU):
+    """NALU that multiplies through log(|x - 1| + 1), which has no singularity at 0. An option of Madsen & Johansen's code.
+
+    Its multiplying cell is exact for numbers above 1, where |x - 1| + 1 is x.
+    """
+
+    operations: ClassVar[tuple[str, ...]] = ("add", "sub")
+
+    def multiply(self, x: Array, w_hat: Array, m_hat: Array) -> Array:
+        """The multiplying cell: [in, ...] → [features, ...]."""
+        return jnp.exp(F.linear(jnp.log(F.size(x - 1) + 1), F.nac_weight(w_hat, m_hat)))
+
+
+@UNITS.register("nalu_trig")
+class NALUTrig(NALU):
+    """NALU that multiplies through sinh(W asinh(x)), which keeps signs. An option of Madsen & Johansen's code.
+
+    sinh and asinh stand in for exp and log: its products are exact only in the limit of large numbers.
+    """
+
+    operations: ClassVar[tuple[str, ...]] = ("add", "sub")
+
+    def multiply(self, x: Array, w_hat: Array, m_hat: Array) -> Array:
+        """The multiplying cell: [in, ...] → [features, ...]."""
+        return jnp.sinh(F.linear(jnp.arcsinh(x), F.nac_weight(w_hat, m_hat)))
+
+
+@UNITS.register("gnalu")
+class GNALU(NALU):
+    """Golden-ratio NALU (G-NALU): a NALU whose exponentials have the base φ = (1 + √5) / 2 instead of e.
+
+    "CalcNet", ICTAI 2019 (IEEE 8995315), as in the benchmark of Mistry, Farrahi & Hare.
+    """
+
+    @nn.compact
+    def columns(self, x: Array) -> Array:
+        """[in, ...] → [features, ...]."""
+        shape = (x.shape[0], self.features)
+        w_hat = self.param("w_hat", self.initializer, shape, self.param_dtype)
+        m_hat = self.param("m_hat", self.initializer, shape, self.param_dtype)
+        g = self.param("g", glorot_uniform, shape, self.param_dtype)
+        self.weight("W", F.gnalu_weight(w_hat, m_hat))
+        return F.gnalu(x, w_hat, m_hat, g, epsilon=self.epsilon)

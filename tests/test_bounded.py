@@ -1,0 +1,219 @@
+"""Parameters in an interval: what projection moves, and that the box goes through all that handles parameters."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.core.meta import unbox
+
+import nalu_jax.units  # noqa: F401  registers the units
+from nalu_jax.bounded import Bounded, bounded, project
+from nalu_jax.checkpoint import pack, unpack
+from nalu_jax.registry import UNITS
+
+INTERVALS = {
+    "nau": {"w": (-1, 1)},
+    "nmu": {"w": (0, 1)},
+    "nac_mul_nmu": {"w": (0, 1)},
+    "snmu": {"w": (0, 1)},
+    "nru": {"w": (-1, 1)},
+    "nmru": {"w": (0, 1)},
+    "gated_nau_nmu": {"w_add": (-1, 1), "w_mul": (0, 1)},
+    "real_npu_modified": {"w_real": (-1, 1), "g": (0, 1)},
+    "nmu_unbounded": {},
+    "real_npu": {},
+    "npu": {},
+    "nac": {},
+}
+BOUNDED = [name for name, intervals in INTERVALS.items() if intervals]
+
+
+def initial(name, key=0):
+    """Parameters of 3 inputs and 2 outputs, boxed."""
+    key = jax.random.key(key, impl="rbg") if isinstance(key, int) else key
+    return UNITS[name](2).init(key, jnp.ones((1, 3)))["params"]
+
+
+def is_box(leaf):
+    return isinstance(leaf, Bounded)
+
+
+@pytest.mark.parametrize("name", INTERVALS)
+def test_a_unit_keeps_its_parameters_in_the_published_intervals(name):
+    boxes = {key: (leaf.lower, leaf.upper) for key, leaf in initial(name).items() if is_box(leaf)}
+    assert boxes == INTERVALS[name]
+
+
+@pytest.mark.parametrize(
+    ("clip", "intervals"),
+    [
+        ("", {}),
+        ("w", {"w_real": (-1, 1)}),
+        ("g", {"g": (0, 1)}),
+        ("wig", {"w_real": (-1, 1), "w_imag": (-1, 1), "g": (0, 1)}),
+    ],
+)
+def test_the_npu_is_projected_where_it_is_told_to(clip, intervals):
+    params = jax.eval_shape(UNITS["npu"](2, clip=clip).init, jax.random.key(0), jnp.ones((1, 3)))["params"]
+    assert {key: (leaf.lower, leaf.upper) for key, leaf in params.items() if is_box(leaf)} == intervals
+
+
+def test_the_npu_refuses_a_letter_that_is_none():
+    with pytest.raises(ValueError, match="clip must be made of the letters w, i and g, got 'wx'"):
+        UNITS["npu"](2, clip="wx")
+
+
+# Projection
+
+
+VALUES = np.array([-3, -1, -0.25, 0, 0.75, 1, 1.5], np.float32)
+
+
+def test_projection_moves_to_the_nearest_point_of_the_interval_and_nothing_else():
+    params = {"a": Bounded(VALUES, -1.0, 1.0), "b": {"c": Bounded(VALUES, 0.0, 1.0), "free": jnp.asarray(VALUES)}}
+    projected = project(params)
+    np.testing.assert_array_equal(projected["a"].value, [-1, -1, -0.25, 0, 0.75, 1, 1])
+    np.testing.assert_array_equal(projected["b"]["c"].value, [0, 0, 0, 0, 0.75, 1, 1])
+    np.testing.assert_array_equal(projected["b"]["free"], VALUES)
+
+
+def test_projection_keeps_the_intervals():
+    projected = project({"a": Bounded(VALUES, -1.0, 1.0)})["a"]
+    assert (projected.lower, projected.upper) == (-1, 1)
+
+
+def test_projection_is_done_once():
+    once = project({"a": Bounded(VALUES, 0.0, 1.0)})
+    np.testing.assert_array_equal(project(once)["a"].value, once["a"].value)
+
+
+def test_the_forward_pass_does_not_clip():
+    # So that a weight which has arrived at its bound keeps its whole gradient.
+    for weight, expected in ((1.0, 3.0), (2.0, 6.0)):
+        params = {"w": Bounded(jnp.full((1, 1), weight), -1.0, 1.0)}
+        y, gradient = jax.value_and_grad(lambda params: UNITS["nau"](1).apply({"params": params}, jnp.array([3.0]))[0])(
+            params
+        )
+        assert y == expected and gradient["w"].value == 3
+
+
+@pytest.mark.parametrize("name", [name for name in BOUNDED if name != "snmu"])
+def test_bounded_parameters_never_leave_their_interval_however_large_the_steps(name, optax_promotion):
+    unit, optimizer = UNITS[name](2), optax.adam(10.0)
+    x = jnp.asarray(np.random.RandomState(0).uniform(0.5, 3, (8, 3)), jnp.float32)
+    target = jnp.asarray(np.random.RandomState(1).normal(size=(8, 2)), jnp.float32)
+
+    def step(carry, _):
+        params, state = carry
+        gradient = jax.grad(lambda params: jnp.mean((unit.apply({"params": params}, x) - target) ** 2))(params)
+        updates, state = optimizer.update(gradient, state)
+        moved = optax.apply_updates(params, updates)
+        return (project(moved), state), (moved, project(moved))
+
+    params = initial(name)
+    _, (moved, projected) = jax.lax.scan(step, (params, optimizer.init(params)), length=200)
+    for key, (lower, upper) in INTERVALS[name].items():
+        values = np.asarray(projected[key].value)
+        assert np.isfinite(values).all() and lower <= values.min() and values.max() <= upper
+        # They would have left it.
+        assert np.asarray(moved[key].value).min() < lower or np.asarray(moved[key].value).max() > upper
+
+
+# The box in transit
+
+
+@pytest.mark.parametrize("name", ["nau", "real_npu_modified"])
+def test_optax_maps_over_boxes(name):
+    params = initial(name)
+    gradient = jax.tree.map(jnp.ones_like, params)
+    optimizer = optax.sgd(0.125)
+    updates, _ = optimizer.update(gradient, optimizer.init(params))
+    stepped = optax.apply_updates(params, updates)
+    for key, leaf in stepped.items():
+        assert is_box(leaf) == (key in INTERVALS[name])
+        np.testing.assert_array_equal(unbox(leaf), unbox(params[key]) - 0.125)
+
+
+def test_a_tree_of_boxes_has_one_leaf_a_parameter():
+    params = initial("gated_nau_nmu")
+    assert [leaf.shape for leaf in jax.tree.leaves(params)] == [(3, 2)] * 3
+    assert jax.tree.structure(params) == jax.tree.structure(jax.tree.map(lambda leaf: 2 * leaf, params))
+
+
+def test_intervals_are_part_of_the_structure():
+    one, other = Bounded(VALUES, 0.0, 1.0), Bounded(VALUES, -1.0, 1.0)
+    assert jax.tree.structure(one) != jax.tree.structure(other)
+
+
+def test_boxes_are_made_and_projected_under_vmap_over_seeds():
+    keys = jax.random.split(jax.random.key(0, impl="rbg"), 4)
+    params = jax.vmap(lambda key: initial("nmu", key))(keys)
+    assert (params["w"].value.shape, params["w"].lower, params["w"].upper) == ((4, 3, 2), 0, 1)
+    shifted = jax.tree.map(lambda leaf: leaf + 0.5, params)
+    projected = jax.vmap(project)(shifted)
+    np.testing.assert_array_equal(projected["w"].value, np.minimum(shifted["w"].value, 1))
+    assert (projected["w"].value == 1).any() and (projected["w"].value < 1).any()
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_boxes_survive_a_checkpoint(name):
+    params = initial(name)
+    template = jax.eval_shape(lambda: initial(name))
+    restored = unpack(pack(params), template)
+    assert jax.tree.structure(restored) == jax.tree.structure(params)
+    jax.tree.map(np.testing.assert_array_equal, restored, params)
+
+
+def test_a_unit_takes_parameters_in_boxes_or_without():
+    params, x = initial("nmu"), jnp.array([[2.0, 3, 4]])
+    boxed, bare = (UNITS["nmu"](2).apply({"params": tree}, x) for tree in (params, unbox(params)))
+    np.testing.assert_array_equal(boxed, bare)
+
+
+class Layers(nn.Module):
+    """Three NMUs, of parameters of their own."""
+
+    @nn.compact
+    def __call__(self, x):
+        three = nn.vmap(UNITS["nmu"], in_axes=None, axis_size=3, variable_axes={"params": 0}, split_rngs={"params": True})
+        return three(2)(x)
+
+
+def test_the_interval_stays_under_nn_vmap():
+    x = jnp.array([[2.0, 3, 4]])
+    y, variables = Layers().init_with_output(jax.random.key(0), x)
+    (leaf,) = jax.tree.leaves(variables["params"], is_leaf=is_box)
+    assert (leaf.value.shape, leaf.lower, leaf.upper) == ((3, 3, 2), 0, 1)
+    assert y.shape == (3, 1, 2)
+    np.testing.assert_array_equal(Layers().apply({"params": variables["params"]}, x), y)
+
+
+class Steps(nn.Module):
+    """An NAU applied three times, of parameters of their own."""
+
+    @nn.compact
+    def __call__(self, x):
+        scan = nn.scan(
+            lambda unit, x, _: (unit(x), None), variable_axes={"params": 1}, split_rngs={"params": True}, length=3
+        )
+        return scan(UNITS["nau"](3, name="unit"), x, None)[0]
+
+
+def test_the_interval_stays_under_nn_scan():
+    x = jnp.array([[2.0, 3, 4]])
+    y, variables = Steps().init_with_output(jax.random.key(0), x)
+    box = variables["params"]["unit"]["w"]
+    assert (box.value.shape, box.lower, box.upper) == ((3, 3, 3), -1, 1)
+    expected = np.asarray(x)
+    for t in range(3):
+        expected = expected @ np.asarray(box.value)[:, t]
+    np.testing.assert_allclose(y, expected, rtol=1e-5)
+
+
+def test_a_bounded_initializer_draws_what_the_initializer_draws():
+    key = jax.random.key(3)
+    box = bounded(nn.initializers.normal(), -1.0, 2.0)(key, (3, 2), jnp.float32)
+    np.testing.assert_array_equal(box.value, nn.initializers.normal()(key, (3, 2), jnp.float32))
+    assert (box.lower, box.upper) == (-1, 2)
