@@ -131,7 +131,13 @@ def learner(config: ConfigDict) -> Learner:
     """The learner of a cell. What ``setup`` holds is not in it."""
     model, made, rule = network(config), optimizer(config), reinit(config)
     with naming(""):
-        trained = supervised(model, functools.partial(make_optimizer, made), batch_size=config.batch_size, watch=BEST_BY)
+        trained = supervised(
+            model,
+            functools.partial(make_optimizer, made),
+            batch_size=config.batch_size,
+            watch=BEST_BY,
+            generator=config.generator,
+        )
     if not rule.every:
         return trained
     example = jnp.zeros((config.task.input_size, 1), jnp.float32)
@@ -154,7 +160,7 @@ def programs(configs: list[ConfigDict]) -> tuple[Programs, Setup]:
     together, cases = stack([setup(config) for config in configs])
     first = configs[0].copy_and_resolve_references()
     first.optimizer.learning_rate = 1.0  # a number of the setup
-    names = ["unit", "network", "optimizer", "batch_size", "reinit"]
+    names = ["unit", "network", "optimizer", "batch_size", "generator", "reinit"]
     names += ["num_steps", "eval_every"] if first.reinit.every else []
     names += ["task"] if first.reinit.every else []
     leaves, structure = jax.tree.flatten(cases.axes, is_leaf=lambda axis: axis is None)

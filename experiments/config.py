@@ -21,7 +21,7 @@ from experiments.faults import ConfigError
 from nalu_jax.registry import nearest
 
 EVERY_PAGE_HAS = (
-    *("num_seeds", "first_seed", "num_steps", "eval_every", "batch_size"),
+    *("num_seeds", "first_seed", "num_steps", "eval_every", "batch_size", "generator"),
     *("unit", "network", "task", "grid"),
 )
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -6,6 +6,8 @@ run beside it.
 """
 
 import enum
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +27,6 @@ class Purpose(enum.IntEnum):
     RESTART = 4
 
 
-def key_at(purpose: Purpose, seed: Array, step: Array | None = None) -> Array:
-    """The key of a position: fold_in(fold_in(fold_in(root, purpose), seed), step)."""
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0, impl=THREEFRY), purpose), seed)
-    return key if step is None else jax.random.fold_in(key, step)
-
-
 def threefry_2x32(key: Array, high: Array, low: Array) -> tuple[Array, Array]:
     """Threefry-2x32 with 20 rounds: the counter (high, low) u32[...] encrypted under key u32[2].
 
@@ -48,27 +44,86 @@ def threefry_2x32(key: Array, high: Array, low: Array) -> tuple[Array, Array]:
     return x0, x1
 
 
-def random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
+def pcg3d(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
+    """The hash pcg3d of three words, u32[...] each.
+
+    Jarzynski & Olano 2020, "Hash functions for GPU rendering", Journal of Computer Graphics Techniques 9(3).
+    """
+    x, y, z = (np.uint32(1664525) * word + np.uint32(1013904223) for word in (x, y, z))
+    for last in (False, True):
+        x = x + y * z
+        y = y + z * x
+        z = z + x * y
+        if not last:
+            x, y, z = (word ^ (word >> np.uint32(16)) for word in (x, y, z))
+    return x, y, z
+
+
+def counters(shape: tuple[int, ...]) -> Array:
+    """0, 1, 2, ... in the order of the elements, u32[shape]; computed without a pass over memory."""
+    strides = np.cumprod((1, *shape[:0:-1]), dtype=np.uint32)[::-1]
+    axes = [jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * stride for axis, stride in enumerate(strides[: len(shape)])]
+    return sum(axes, jnp.zeros(shape, jnp.uint32))
+
+
+def counted(bits: Callable[[Array, Array], Array]) -> Callable[[Array, int, tuple[int, ...]], Array]:
+    """``random_bits`` of an implementation of keys, from a function of key u32[2] and counter u32[...].
+
+    Widths other than 32 bits, and more numbers than a 32-bit counter can count, are left to JAX's threefry.
+    """
+
+    def random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
+        if bit_width != 32 or np.prod(shape, dtype=object) >= 2**32:
+            return threefry_prng_impl.random_bits(key, bit_width, shape)
+        return bits(key, counters(shape))
+
+    return random_bits
+
+
+@counted
+def threefry_bits(key: Array, counter: Array) -> Array:
     """The bits that ``jax.random.bits`` draws from a threefry key, computed in one pass over the output.
 
     On CPU JAX lowers threefry to a loop that goes over the whole array at each round, which takes three to four times as
-    long. Widths other than 32 bits, and more numbers than a 32-bit counter can count, are left to JAX.
+    long.
     """
-    if bit_width != 32 or np.prod(shape, dtype=object) >= 2**32:
-        return threefry_prng_impl.random_bits(key, bit_width, shape)
-    strides = np.cumprod((1, *shape[:0:-1]), dtype=np.uint32)[::-1]
-    axes = [jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * stride for axis, stride in enumerate(strides[: len(shape)])]
-    counter = sum(axes, jnp.zeros(shape, jnp.uint32))
     high, low = threefry_2x32(key, jnp.zeros_like(counter), counter)
     return high ^ low
 
 
-THREEFRY = define_prng_impl(
-    key_shape=(2,),
-    seed=threefry_prng_impl.seed,
-    split=threefry_prng_impl.split,
-    fold_in=threefry_prng_impl.fold_in,
-    random_bits=random_bits,
-    name="threefry2x32_one_pass",
-    tag="fry1",
-)
+@counted
+def pcg3d_bits(key: Array, counter: Array) -> Array:
+    """A word of pcg3d of (counter, key), one for each number that is drawn."""
+    return pcg3d(counter, key[0], key[1])[2]
+
+
+def implementation(name: str, tag: str, random_bits: Callable) -> Any:
+    """Keys that are derived as threefry derives them, with bits of their own."""
+    return define_prng_impl(
+        key_shape=(2,),
+        seed=threefry_prng_impl.seed,
+        split=threefry_prng_impl.split,
+        fold_in=threefry_prng_impl.fold_in,
+        random_bits=random_bits,
+        name=name,
+        tag=tag,
+    )
+
+
+THREEFRY = implementation("threefry2x32_one_pass", "fry1", threefry_bits)
+PCG3D = implementation("pcg3d", "pcg3", pcg3d_bits)
+
+# By the names that configs give them.
+GENERATORS = {"threefry2x32": THREEFRY, "pcg3d": PCG3D}
+
+
+def key_at(purpose: Purpose, seed: Array, step: Array | None = None, *, generator: str = "threefry2x32") -> Array:
+    """The key of a position: fold_in(fold_in(fold_in(root, purpose), seed), step).
+
+    All generators derive their keys alike, by threefry; they differ in the bits that a key gives. Raises ValueError for a
+    generator that is not known.
+    """
+    if generator not in GENERATORS:
+        raise ValueError(f"generator must be one of {', '.join(GENERATORS)}, got {generator!r}")
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0, impl=GENERATORS[generator]), purpose), seed)
+    return key if step is None else jax.random.fold_in(key, step)

@@ -1,6 +1,6 @@
 """Seed-steps per second of the static arithmetic task, beside a kernel written by hand and the limits of the machine.
 
-    python scripts/benchmark.py [--units nac,nac_mul,...] [--seeds 100] [--rounds 5] [--check]
+    python scripts/benchmark.py [--units nac,nac_mul,...] [--seeds 100] [--rounds 5] [--generator pcg3d] [--check]
 
 A seed-step is one optimizer step of one seed: 100 inputs, hidden size 2, batches of 128 fresh rows. Each unit makes real
 runs: every seed on its own random stream, evaluated on 2 x 10,000 rows every 1,000 steps, metrics and TensorBoard files
@@ -52,11 +52,12 @@ KERNEL_STEPS = {"kernel": 4_000, "kernel_nalu": 1_000}
 SLACK = 0.8
 
 
-def cell_of(unit: str, seeds: int) -> Cell:
+def cell_of(unit: str, seeds: int, generator: str) -> Cell:
     """The published setting of a unit, as long as a turn."""
     config = load(str(ROOT / "configs" / "static_arithmetic.py"))
     steps = config.eval_every * EVALUATIONS
     changes = {"grid.unit": unit, "grid.operation": OPERATIONS.get(unit, "mul"), "num_seeds": seeds, "num_steps": steps}
+    changes["generator"] = generator
     override(config, [(name, str(value)) for name, value in changes.items()])
     (only,) = cells(config)
     return only
@@ -75,9 +76,9 @@ class Stopwatch(cell.GroupHost):
         self.times.append(time.perf_counter())
 
 
-def real_run(unit: str, seeds: int) -> Callable[[], float]:
+def real_run(unit: str, seeds: int, generator: str) -> Callable[[], float]:
     """A function that makes a run and returns its seed-steps per second, from the evaluation after its first steps on."""
-    only = cell_of(unit, seeds)
+    only = cell_of(unit, seeds, generator)
     schedule = build.schedule(only.config)
     programs, setup = build.programs([only.config])
 
@@ -94,9 +95,9 @@ def real_run(unit: str, seeds: int) -> Callable[[], float]:
     return turn
 
 
-def naive_loop(unit: str) -> Callable[[], float]:
+def naive_loop(unit: str, generator: str) -> Callable[[], float]:
     """A function that trains one seed with a call a step, as a first JAX program would."""
-    config = cell_of(unit, 1).config
+    config = cell_of(unit, 1, generator).config
     learner, setup, steps = build.learner(config), build.setup(config), 300
     step = jax.jit(learner.step)
     state, _ = step(jax.jit(learner.init)(np.uint32(0), setup), setup)
@@ -145,7 +146,7 @@ def kernel_of(unit: str) -> str:
     return "kernel_nalu" if "nalu" in unit else "kernel"
 
 
-def measure(units: list[str], seeds: int, rounds: int, console: Console) -> dict[str, list[float]]:
+def measure(units: list[str], seeds: int, rounds: int, generator: str, console: Console) -> dict[str, list[float]]:
     """Seed-steps per second of everything, a number a round."""
     with tempfile.TemporaryDirectory() as folder:
         turns = yardsticks(Path(folder), seeds)
@@ -157,8 +158,8 @@ def measure(units: list[str], seeds: int, rounds: int, console: Console) -> dict
                 f"this machine: {flops:,.0f} GFLOP/s of float32 multiply-adds, {bandwidth:,.0f} GB/s of memory, "
                 f"{randoms:,.0f} million uniform numbers a second"
             )
-        turns |= {"naive JAX loop, nac": naive_loop("nac")}
-        turns |= {unit: real_run(unit, seeds) for unit in units}
+        turns |= {"naive JAX loop, nac": naive_loop("nac", generator)}
+        turns |= {unit: real_run(unit, seeds, generator) for unit in units}
         for turn in turns.values():
             turn()  # compiles
         found: dict[str, list[float]] = {name: [] for name in turns}
@@ -203,11 +204,12 @@ def main() -> int:
     parser.add_argument("--units", default=",".join(UNITS), help="names, with commas between")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--generator", default="pcg3d", help="of the training batches: pcg3d or threefry2x32")
     parser.add_argument("--check", action="store_true", help="compare with the committed ratios")
     parser.add_argument("--commit", action="store_true", help="write the ratios to benchmarks/ratios.json")
     arguments = parser.parse_args()
     console, units = Console(), arguments.units.split(",")
-    found = measure(units, arguments.seeds, arguments.rounds, console)
+    found = measure(units, arguments.seeds, arguments.rounds, arguments.generator, console)
     ratios = ratios_of(found, units)
     console.print(table_of(found, ratios, arguments.seeds))
     medians = {unit: statistics.median(values) for unit, values in ratios.items()}

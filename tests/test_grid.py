@@ -280,6 +280,7 @@ def test_cells_that_differ_only_in_numbers_are_a_group_in_the_order_of_the_grid(
         ("sparsity_start", "0,10", [2]),
         ("hidden_size", "2,3", [1, 1]),
         ("batch_size", "8,16", [1, 1]),
+        ("generator", "threefry2x32,pcg3d", [1, 1]),
         ("input_size", "4,5", [1, 1]),
         ("clip_norm", "0,1", [1, 1]),
         ("longer_than", "1000,2000", [1, 1]),
@@ -503,3 +504,21 @@ def test_the_tables_have_a_row_for_each_cell_of_a_group(group_run):
     assert {(row["learning_rate"], row["sparsity_weight"]) for row in rows} == {
         (rate, weight) for rate in ("0.001", "0.01") for weight in ("0", "0.5")
     }
+
+
+# Generators
+
+
+@pytest.mark.slow
+def test_a_cell_trained_on_another_generator_is_solved_as_often_and_as_soon(tmp_path, monkeypatch):
+    # The seeds start from the same parameters, and NAUs go to the same solution whatever the batches are.
+    settings = {"num_seeds": 8, "num_steps": 8000, "eval_every": 500, "grid.unit": "nau", "grid.operation": "add"}
+    settings |= {"optimizer.name": "adam", "optimizer.learning_rate": 1e-2, "task.input_size": 4}
+    monkeypatch.setitem(globals(), "SETTINGS", settings)
+    assert run(tmp_path / "run", generator="threefry2x32,pcg3d") == 0
+    threefry, pcg = (seeds_of(tmp_path / "run" / f"nau-add-generator={name}") for name in ("threefry2x32", "pcg3d"))
+    assert [row["solved"] for row in threefry] == [row["solved"] for row in pcg] == ["1"] * 8
+    assert [row["interpolation_mse"] for row in threefry] != [row["interpolation_mse"] for row in pcg]
+    solved_at = [np.array([float(row["solved_at"]) for row in rows]) for rows in (threefry, pcg)]
+    # Within two evaluations of each other.
+    assert np.abs(solved_at[0] - solved_at[1]).max() <= 1000

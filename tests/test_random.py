@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
-from nalu_jax.random import THREEFRY, Purpose, key_at, random_bits, threefry_2x32
+from nalu_jax.random import GENERATORS, THREEFRY, Purpose, key_at, pcg3d, threefry_2x32, threefry_bits
 
 KEY_DATA = np.array([0x13198A2E, 0x03707344], np.uint32)
 OURS = jax.random.wrap_key_data(KEY_DATA, impl=THREEFRY)
@@ -60,7 +61,7 @@ def test_uniform_numbers_are_those_of_jax():
 @pytest.mark.parametrize(("shape", "left"), [((2**16, 2**16), True), ((2**16, 2**16 - 1), False)], ids=["2^32", "fewer"])
 def test_more_numbers_than_a_32_bit_counter_can_count_are_left_to_jax(shape, left):
     # Too many to draw: JAX's own primitive in the traced program tells who would draw them.
-    program = jax.make_jaxpr(lambda key: random_bits(key, 32, shape))(KEY_DATA)
+    program = jax.make_jaxpr(lambda key: threefry_bits(key, 32, shape))(KEY_DATA)
     assert ("threefry2x32" in str(program)) is left
 
 
@@ -109,3 +110,59 @@ def test_the_numbers_of_a_seed_do_not_depend_on_the_seeds_beside_it(beside):
     training, step = int(Purpose.TRAINING), jnp.int32(3)
     together = jax.jit(jax.vmap(lambda seed: numbers_at(training, seed, step)))(jnp.array(beside, jnp.uint32))
     np.testing.assert_array_equal(together[beside.index(7)], numbers_at(training, jnp.uint32(7), step))
+
+
+# pcg3d
+
+
+def pcg3d_by_hand(x, y, z):
+    """Jarzynski & Olano 2020, listing of pcg3d, with Python's integers."""
+    word = 2**32
+    x, y, z = ((1664525 * v + 1013904223) % word for v in (x, y, z))
+    x = (x + y * z) % word
+    y = (y + z * x) % word
+    z = (z + x * y) % word
+    x, y, z = (v ^ (v >> 16) for v in (x, y, z))
+    x = (x + y * z) % word
+    y = (y + z * x) % word
+    z = (z + x * y) % word
+    return x, y, z
+
+
+@pytest.mark.parametrize("words", [(0, 0, 0), (1, 2, 3), (0xFFFFFFFF,) * 3, (0x243F6A88, 0x85A308D3, 0x13198A2E)], ids=str)
+def test_pcg3d_is_the_published_hash(words):
+    hashed = pcg3d(*(jnp.array(word, jnp.uint32) for word in words))
+    assert tuple(int(word) for word in hashed) == pcg3d_by_hand(*words)
+
+
+def test_a_pcg3d_key_gives_a_word_of_the_hash_of_position_and_key():
+    key = jax.random.wrap_key_data(KEY_DATA, impl=GENERATORS["pcg3d"])
+    expected = [pcg3d_by_hand(counter, *(int(word) for word in KEY_DATA))[2] for counter in range(12)]
+    assert np.asarray(jax.jit(lambda: jax.random.bits(key, (3, 4)))()).ravel().tolist() == expected
+
+
+def test_all_generators_derive_the_same_keys():
+    keys = [key_at(Purpose.TRAINING, jnp.uint32(3), jnp.int32(5), generator=name) for name in GENERATORS]
+    np.testing.assert_array_equal(*(jax.random.key_data(key) for key in keys))
+
+
+def test_the_numbers_of_the_generators_differ():
+    threefry, pcg = (jax.random.bits(key_at(Purpose.TRAINING, jnp.uint32(0), generator=name), (50,)) for name in GENERATORS)
+    assert (threefry != pcg).all()
+
+
+def test_the_numbers_of_pcg3d_are_uniform_and_those_of_neighbouring_seeds_and_steps_are_not_correlated():
+    def numbers(seed, step):
+        key = key_at(Purpose.TRAINING, jnp.uint32(seed), jnp.int32(step), generator="pcg3d")
+        return jax.random.uniform(key, (2**18,), jnp.float32)
+
+    here, next_seed, next_step = np.asarray(jax.jit(lambda: [numbers(0, 0), numbers(1, 0), numbers(0, 1)])(), np.float64)
+    assert chisquare(np.histogram(here, 256, (0, 1))[0]).pvalue > 0.001
+    for other in (next_seed, next_step, np.roll(here, 1)):
+        # Of independent numbers, 1 / √n is the standard deviation of the correlation.
+        assert abs(np.corrcoef(here, other)[0, 1]) < 4 / np.sqrt(2**18)
+
+
+def test_an_unknown_generator_is_refused():
+    with pytest.raises(ValueError, match="generator must be one of threefry2x32, pcg3d, got 'mt19937'"):
+        key_at(Purpose.TRAINING, jnp.uint32(0), generator="mt19937")

@@ -1,5 +1,6 @@
 """Supervised learning from a stream of fresh batches."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import optax
 
 from nalu_jax.bounded import project
 from nalu_jax.functional import sparsity_error
-from nalu_jax.random import Purpose, key_at
+from nalu_jax.random import GENERATORS, Purpose, key_at
 from nalu_jax.types import Array, Learner, Metrics, Setup, TrainState
 
 
@@ -20,16 +21,22 @@ def supervised(
     *,
     batch_size: int,
     watch: str,
+    generator: str = "threefry2x32",
 ) -> Learner:
     """A learner that follows the gradient of the task's loss, and of the model's penalties, on a fresh batch at every step.
 
     ``model`` maps columns ``[in, batch]`` to columns ``[out, batch]``. ``make_optimizer`` makes the optimizer from
     ``numbers["learning_rate"]``; the loss is task.loss + Σ λ(step) · penalty over ``numbers["penalties"]``, each a dict of
     the fields of ``recipes.Penalty``. ``watch`` is the metric that penalties may wait for. Parameters that are bounded
-    are projected after each step. Raises ValueError if batch_size is not a positive integer.
+    are projected after each step. ``generator``, a name of ``nalu_jax.random.GENERATORS``, draws what steps draw; tasks
+    and first parameters are threefry's whatever it is. Raises ValueError if batch_size is not a positive integer or the
+    generator not known.
     """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+    if generator not in GENERATORS:
+        raise ValueError(f"generator must be one of {', '.join(GENERATORS)}, got {generator!r}")
+    key_of = functools.partial(key_at, generator=generator)
 
     def init(seed: Array, setup: Setup) -> TrainState:
         task, numbers = setup
@@ -41,8 +48,8 @@ def supervised(
 
     def step(state: TrainState, setup: Setup) -> tuple[TrainState, Metrics]:
         task, numbers = setup
-        batch = task.sample(key_at(Purpose.TRAINING, state.seed, state.step), state.draw, batch_size)
-        noise = {"training": key_at(Purpose.NOISE, state.seed, state.step)}
+        batch = task.sample(key_of(Purpose.TRAINING, state.seed, state.step), state.draw, batch_size)
+        noise = {"training": key_of(Purpose.NOISE, state.seed, state.step)}
         weights = {name: penalty_weight(p, state.step, state.memory) for name, p in numbers["penalties"].items()}
 
         def loss_of(params):
