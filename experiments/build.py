@@ -161,8 +161,7 @@ def programs(configs: list[ConfigDict]) -> tuple[Programs, Setup]:
     first = configs[0].copy_and_resolve_references()
     first.optimizer.learning_rate = 1.0  # a number of the setup
     names = ["unit", "network", "optimizer", "batch_size", "generator", "reinit"]
-    names += ["num_steps", "eval_every"] if first.reinit.every else []
-    names += ["task"] if first.reinit.every else []
+    names += ["num_steps", "eval_every", "task"] if first.reinit.every else []
     leaves, structure = jax.tree.flatten(cases.axes, is_leaf=lambda axis: axis is None)
     return _programs(as_json(first, *names), cases.count, tuple(leaves), structure), together
 
