@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 import nalu_jax.tasks
 import nalu_jax.units  # noqa: F401  (registers the units)
 from experiments.faults import ConfigError
-from nalu_jax.distributed import by_seed, pad_seeds, place, replicated, seed_mesh
+from nalu_jax.distributed import Layout, by_seed, layout_for, pad_seeds, place, replicated, seed_mesh
 from nalu_jax.learners import supervised, with_reinit
 from nalu_jax.learners.supervised import declared_penalties
 from nalu_jax.loop import Cases, Programs, make_programs, stack
@@ -155,7 +155,7 @@ def learner(config: ConfigDict) -> Learner:
 def programs(configs: list[ConfigDict]) -> tuple[Programs, Setup]:
     """The compiled programs of cells that train together, and their setups as one tree.
 
-    Programs are shared by all groups of as many cells that differ in no more than numbers.
+    Programs are shared by all groups of as many cells, of as many seeds, that differ in no more than numbers.
     """
     together, cases = stack([setup(config) for config in configs])
     first = configs[0].copy_and_resolve_references()
@@ -163,13 +163,20 @@ def programs(configs: list[ConfigDict]) -> tuple[Programs, Setup]:
     names = ["unit", "network", "optimizer", "batch_size", "generator", "reinit"]
     names += ["num_steps", "eval_every", "task"] if first.reinit.every else []
     leaves, structure = jax.tree.flatten(cases.axes, is_leaf=lambda axis: axis is None)
-    return _programs(as_json(first, *names), cases.count, tuple(leaves), structure), together
+    return _programs(as_json(first, *names), layout(first, cases.count), cases.count, tuple(leaves), structure), together
 
 
 @functools.cache
-def _programs(sections: str, count: int, leaves: tuple, structure: Any) -> Programs:
+def _programs(sections: str, layout: Layout, count: int, leaves: tuple, structure: Any) -> Programs:
     cases = Cases(count, jax.tree.unflatten(structure, leaves))
-    return make_programs(learner(from_json(sections)), seed_mesh(), best_by=BEST_BY, cases=cases)
+    return make_programs(learner(from_json(sections)), layout, best_by=BEST_BY, cases=cases)
+
+
+def layout(config: ConfigDict, cases: int = 1) -> Layout:
+    """How the seeds of so many cells that train together lie on this machine's devices."""
+    bytes_a_seed = cases * config.batch_size * config.task.input_size * np.float32().itemsize
+    with naming(""):
+        return layout_for(seed_mesh(), num_seeds=schedule(config).num_seeds, bytes_a_seed=bytes_a_seed, block=config.block)
 
 
 def as_json(config: ConfigDict, *sections: str) -> str:
@@ -188,6 +195,7 @@ def check(config: ConfigDict) -> None:
     task_spec(config)
     learner(config)
     penalties(config)
+    layout(config)
 
 
 @contextlib.contextmanager
@@ -216,10 +224,10 @@ def untrained_errors(configs: list[ConfigDict]) -> list[dict[str, float]]:
         config.unit.name = "linear"
         config.penalties = ConfigDict()
         config.reinit.every = 0
-    (start, chunk, mesh), together = programs(dense)
+    (start, chunk, where), together = programs(dense)
     seeds = schedule(configs[0]).seeds
-    together = place(together, replicated(mesh))
-    run = start(place(pad_seeds(seeds, mesh), by_seed(mesh)), together)
+    together = place(together, replicated(where.mesh))
+    run = start(place(pad_seeds(seeds, where), by_seed(where.mesh)), together)
     _, metrics = chunk(run, together, 0, True)
     means = {name: np.asarray(m)[: len(seeds)].mean(0) for name, m in metrics.items() if name.endswith("_mse")}
     return [{name: float(mean[i]) for name, mean in means.items()} for i in range(len(configs))]

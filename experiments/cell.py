@@ -20,6 +20,7 @@ from experiments.results import Files, read_json, write_csv
 from experiments.stopping import Stopping
 from nalu_jax.checkpoint import Checkpoints, pack, write_atomic
 from nalu_jax.loop import Run, diverged, run_seeds
+from nalu_jax.random import generator_of
 from nalu_jax.stats import success_rate
 from nalu_jax.tensorboard import POINTS, TensorBoard
 from nalu_jax.writer import MetricsFile, summarise
@@ -114,7 +115,9 @@ def run_group(
     group: list[Cell], files: list[Files], progress: CellProgress, stopping: Stopping, environment: dict[str, Any]
 ) -> None:
     """Runs cells that train together, or what is left, to the end; ``seeds.csv`` is the last file that a cell gets."""
-    schedule = build.schedule(group[0].config)
+    first = group[0].config
+    schedule = build.schedule(first)
+    environment = environment | {"block": build.layout(first, len(group)).block, "generator": generator_of(first.generator)}
     changes = []
     for cell, cell_files in zip(group, files, strict=True):
         cell_files.path.mkdir(parents=True, exist_ok=True)
@@ -130,13 +133,12 @@ def run_group(
             host=host,
             resume_from=host.resume,
         )
-        run = jax.tree.map(np.asarray, run)
         host.save(int(run.step), run)
         untrained = build.untrained_errors([cell.config for cell in group])
         for i, cell in enumerate(group):
             alone = case_of(run, i)
             write_results(cell, files[i], alone, untrained[i], changes[i])
-            rows = seed_rows(cell.axes, alone, schedule.num_seeds)
+            rows = seed_rows(cell.axes, alone)
             show_results(host.recorders[i].tensorboard, cell, alone, rows, schedule.num_steps)
             write_csv(files[i].seeds, rows)
 
@@ -149,9 +151,7 @@ def case_of(run: Run, case: int) -> Run:
 
 def write_results(cell: Cell, files: Files, run: Run, untrained: dict[str, float], changes: list[str]) -> None:
     """Writes the parameters of all seeds, and what is known of the cell as a whole."""
-    first = slice(build.schedule(cell.config).num_seeds)  # without the seeds that only fill up the devices
-    params = {"best": run.record.best_params, "last": run.state.params}
-    write_atomic(files.params, pack(jax.tree.map(lambda leaf: leaf[first], params)))
+    write_atomic(files.params, pack({"best": run.record.best_params, "last": run.state.params}))
     result = {
         "steps": build.schedule(cell.config).num_steps,
         "threshold": build.task_spec(cell.config).threshold,
@@ -161,12 +161,12 @@ def write_results(cell: Cell, files: Files, run: Run, untrained: dict[str, float
     write_atomic(files.result, json.dumps(result, indent=2).encode())
 
 
-def seed_rows(axes: dict[str, Any], run: Run, num_seeds: int) -> list[dict[str, Any]]:
+def seed_rows(axes: dict[str, Any], run: Run) -> list[dict[str, Any]]:
     """A row a seed: whether and when it was solved, its errors at its best evaluation, and where it diverged."""
     gone = diverged(run)
     best = {name: values for name, values in run.record.best.items() if values.dtype == np.float32}
     rows = []
-    for i in range(num_seeds):
+    for i in range(len(gone)):
         solved = bool(run.record.best["solved"][i]) and not gone[i]
         evaluated = run.record.best_step[i] >= 0
         rows.append(

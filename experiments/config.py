@@ -21,7 +21,7 @@ from experiments.faults import ConfigError
 from nalu_jax.registry import nearest
 
 EVERY_PAGE_HAS = (
-    *("num_seeds", "first_seed", "num_steps", "eval_every", "batch_size", "generator"),
+    *("num_seeds", "first_seed", "num_steps", "eval_every", "batch_size", "generator", "block"),
     *("unit", "network", "task", "grid"),
 )
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -140,9 +140,10 @@ def axis_example(config: ConfigDict, axis: str) -> Any:
 def axis_path(config: ConfigDict, axis: str) -> str:
     """The path of the field that an axis of the grid sets.
 
-    ``unit`` is unit.name and ``operation`` is task.operation; any other axis is the name of the one field so called.
+    ``unit`` is unit.name, ``operation`` task.operation and ``optimizer`` optimizer.name; any other axis is the name of the
+    one field so called.
     """
-    special = {"unit": "unit.name", "operation": "task.operation"}
+    special = {"unit": "unit.name", "operation": "task.operation", "optimizer": "optimizer.name"}
     if axis in special:
         return special[axis]
     fields = {path: path.rsplit(".", 1)[-1] for path, _ in leaves(config) if not path.startswith("grid.")}

@@ -92,6 +92,7 @@ def draw(grid: list[Cell], workdir: Path) -> None:
     tables.write_tables(results, workdir)
     plots.weights(results, [cell.config for cell in grid], workdir / "weights.png")
     plots.ranges(results, workdir / "ranges.png")
+    plots.rates(results, workdir / "rates.png")
     plots.curves(results, workdir / "curves.png")
 
 

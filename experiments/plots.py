@@ -1,6 +1,8 @@
-"""Pictures of cells: error against steps, learned weights, and what comes of each range."""
+"""Pictures of cells: error against steps, learned weights, and what comes of each range and each learning rate."""
 
 import io
+import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from experiments.tables import summary_row
 from nalu_jax.checkpoint import unpack, write_atomic
 from nalu_jax.learners.supervised import effective_weights
 from nalu_jax.random import Purpose, key_at
+from nalu_jax.stats import success_rate
 
 # Okabe and Ito's palette, told apart by the colour-blind; then shades for tables with more units.
 COLOURS = (
@@ -57,7 +60,7 @@ def name_range(intervals: Any) -> str:
 
 def name_axis(axis: str, value: Any) -> str:
     """A value of an axis, with the name of the axis unless the value speaks for itself."""
-    if axis == "unit":
+    if axis in ("unit", "optimizer"):
         return str(value)
     return name_range(value) if axis == "interpolation_range" else f"{axis}={value}"
 
@@ -67,9 +70,9 @@ def name_cell(result: CellResult, *without: str) -> str:
     return " ".join(name_axis(*item) for item in result.axes.items() if item[0] not in ("operation", *without))
 
 
-def operations_of(results: list[CellResult]) -> list[Any]:
-    """The operations, in the order in which they come."""
-    return list(dict.fromkeys(result.axes.get("operation", "") for result in results))
+def values_of(results: list[CellResult], axis: str) -> list[Any]:
+    """The values of an axis, in the order in which they come; one empty name if the grid has no such axis."""
+    return list(dict.fromkeys(result.axes.get(axis, "") for result in results))
 
 
 def few_enough(results: list[CellResult]) -> tuple[list[CellResult], str, tuple[str, ...]]:
@@ -82,7 +85,7 @@ def few_enough(results: list[CellResult]) -> tuple[list[CellResult], str, tuple[
     fixed = {axis: value for axis, value in results[0].axes.items() if axis not in ("unit", "operation")}
     kept = [result for result in results if all(result.axes[axis] == value for axis, value in fixed.items())]
     note = [name_axis(*item) for item in fixed.items()]
-    units = list(dict.fromkeys(result.axes.get("unit", "") for result in kept))
+    units = values_of(kept, "unit")
     if len(units) > MOST_CURVES:
         note.append(f"the first {MOST_CURVES} of {len(units)} units")
     kept = [result for result in kept if result.axes.get("unit", "") in units[:MOST_CURVES]]
@@ -95,7 +98,7 @@ def curves(results: list[CellResult], path: Path) -> None:
     Of a grid with too many cells to tell apart those that ``few_enough`` picks; the title says which.
     """
     results, note, fixed = few_enough(results)
-    operations = operations_of(results)
+    operations = values_of(results, "operation")
     labels = list(dict.fromkeys(name_cell(result, *fixed) for result in results))
     figure = Figure(figsize=(max(6.4, 2.9 * len(operations) + 1.2), 5.6), layout="constrained")
     panels = figure.subplots(2, len(operations), sharex="col", sharey="row", squeeze=False)
@@ -152,7 +155,7 @@ def ranges(results: list[CellResult], path: Path) -> bool:
     """
     if "interpolation_range" not in results[0].axes:
         return False
-    operations = operations_of(results)
+    operations = values_of(results, "operation")
     places = list(dict.fromkeys(result.axes["interpolation_range"] for result in results))
     labels = list(dict.fromkeys(name_cell(result, "interpolation_range") for result in results))
     looks = {label: look_of(i) for i, label in enumerate(labels)}
@@ -180,6 +183,71 @@ def ranges(results: list[CellResult], path: Path) -> bool:
     outside_legend(figure, {label: Line2D([], [], linewidth=1, **look) for label, look in looks.items()}, title)
     save(figure, path)
     return True
+
+
+def rates(results: list[CellResult], path: Path) -> bool:
+    """Success rate against the learning rate with its 95 % interval, a row an operation and a column an optimizer.
+
+    Cells that differ in anything else are lines of their own. A grid with fewer than two learning rates has no such
+    picture: nothing is written, and the answer is False.
+    """
+    places = sorted({result.axes.get("learning_rate", 0.0) for result in results})
+    if len(places) < 2:
+        return False
+    operations, optimizers = values_of(results, "operation"), values_of(results, "optimizer")
+    labels = list(dict.fromkeys(name_cell(result, "learning_rate", "optimizer") for result in results))
+    looks = {label: look_of(i) for i, label in enumerate(labels)}
+    beside = 0.08 * max(map(len, labels)) + 0.7 if any(labels) else 0.0  # inches that the legend takes
+    width = max(4.8, 2.8 * len(optimizers) + 0.6) + beside
+    height = max(1.8 * len(operations) + 1.1, 0.23 * len(labels) + 0.3, 2.9)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    panels = figure.subplots(len(operations), len(optimizers), sharex=True, sharey=True, squeeze=False)
+    for (row, operation), (column, optimizer) in itertools.product(enumerate(operations), enumerate(optimizers)):
+        here = {"operation": operation, "optimizer": optimizer}
+        cells = [result for result in results if all(result.axes.get(axis, "") == value for axis, value in here.items())]
+        draw_rates(panels[row, column], cells, places, looks)
+    for operation, panel in zip(operations, panels[:, 0], strict=True):
+        panel.set_ylabel(sign(operation), fontsize=12)
+    for optimizer, top, bottom in zip(optimizers, panels[0], panels[-1], strict=True):
+        top.set_title(str(optimizer), fontsize=11)
+        bottom.set_xlabel("learning rate")
+    panels[0, 0].set_ylim(-0.04, 1.04)
+    panels[0, 0].set_yticks([0.0, 0.25, 0.5, 0.75, 1.0])
+    panels[0, 0].yaxis.set_major_formatter(PercentFormatter(1.0))
+    title = f"success rate with its 95 % interval, {len(results[0].seeds['seed'])} seeds a point"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    if any(labels):
+        outside_legend(figure, {label: Line2D([], [], linewidth=1, **look) for label, look in looks.items()}, "")
+    save(figure, path)
+    return True
+
+
+def draw_rates(panel: Axes, cells: list[CellResult], places: list[float], looks: dict[str, Any]) -> None:
+    """A line for each label from rate to rate, the labels side by side around each rate."""
+    quiet(panel)
+    panel.set_xscale("log")
+    tens = [place for place in places if f"{place:e}".startswith("1.000000e")]
+    shown = tens if len(tens) > 1 else places
+    panel.set_xticks(shown, [name_rate(place) for place in shown])
+    panel.set_xticks(places, [""] * len(places), minor=True)
+    gaps = np.diff(np.log(places))
+    room = min(0.5 * gaps.min(), 0.1 * gaps.sum())
+    for i, (label, look) in enumerate(looks.items()):
+        mine = [cell for cell in cells if name_cell(cell, "learning_rate", "optimizer") == label]
+        mine.sort(key=lambda cell: cell.axes["learning_rate"])
+        aside = math.exp(room * ((i + 0.5) / len(looks) - 0.5))
+        where = [aside * cell.axes["learning_rate"] for cell in mine]
+        intervals = [success_rate(int(cell.solved.sum()), len(cell.solved)) for cell in mine]
+        panel.plot(where, [interval.estimate for interval in intervals], linewidth=1, **look)
+        ends = [interval.low for interval in intervals], [interval.high for interval in intervals]
+        panel.vlines(where, *ends, color=look["color"], linewidth=1, alpha=0.6)
+
+
+def name_rate(rate: float) -> str:
+    """A learning rate as a power of ten, 3·10⁻⁴."""
+    digits, exponent = f"{rate:e}".split("e")
+    factor = "" if float(digits) == 1 else rf"{float(digits):g} \cdot "
+    return f"${factor}10^{{{int(exponent)}}}$"
 
 
 def look_of(index: int) -> dict[str, Any]:
@@ -229,7 +297,7 @@ def weights(results: list[CellResult], configs: list[ConfigDict], path: Path) ->
     """
     if len(results) > MOST_WEIGHTS:
         return False
-    operations = operations_of(results)
+    operations = values_of(results, "operation")
     labels = list(dict.fromkeys(name_cell(result) for result in results))
     figure = Figure(figsize=(3.1 * len(operations), 1.5 * len(labels) + 0.6), layout="constrained")
     grid = figure.subfigures(len(labels), len(operations), squeeze=False, wspace=0.02, hspace=0.04)

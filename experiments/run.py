@@ -8,7 +8,7 @@ from absl import flags
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from experiments.config import leaves, load, override, shipped, split_overrides
+from experiments.config import axis_path, leaves, load, override, shipped, split_overrides
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault
 from experiments.recipe import SECTIONS
 
@@ -102,7 +102,8 @@ def left_to_recipes(config: ConfigDict) -> dict[str, list[tuple[str, object]]]:
     from experiments.grid import cells
     from experiments.recipe import example
 
-    said, always = {path for path, _ in leaves(config)}, ("optimizer.name", "optimizer.learning_rate")
+    said = {path for path, _ in leaves(config)} | {axis_path(config, axis) for axis in config.grid}
+    always = ("optimizer.name", "optimizer.learning_rate")
     found: dict[str, list[tuple[str, object]]] = {}
     for cell in cells(config):
         title = " ".join(str(cell.axes[axis]) for axis in ("unit", "operation") if axis in cell.axes)
@@ -128,17 +129,19 @@ class PatientConsole(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def use_all_cores() -> None:
+def set_up_cpu() -> None:
     """Makes each core a device, which then trains its share of the seeds. To be called before jax is imported.
 
-    XLA runs programs as small as these on one core of a CPU device. XLA_FLAGS with a count of its own is left alone.
+    XLA runs programs as small as these on one core of a CPU device, and keeps to vectors of 256 bits where a core has 512.
+    What XLA_FLAGS says of either is left alone.
     """
-    flag, flags_now = "--xla_force_host_platform_device_count", os.environ.get("XLA_FLAGS", "")
-    if flag not in flags_now:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        os.environ["XLA_FLAGS"] = f"{flags_now} {flag}={cores}".strip()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    for flag, value in {"xla_force_host_platform_device_count": cores, "xla_cpu_prefer_vector_width": 512}.items():
+        flags_now = os.environ.get("XLA_FLAGS", "")
+        if flag not in flags_now:
+            os.environ["XLA_FLAGS"] = f"{flags_now} --{flag}={value}".strip()
 
 
 if __name__ == "__main__":
-    use_all_cores()
+    set_up_cpu()
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
-"""Seeds on devices: a one-dimensional mesh, along which every array of the state is split by seed."""
+"""Seeds on devices: a one-dimensional mesh, along which every array of the state is split by seed, in blocks."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,6 +16,37 @@ def seed_mesh() -> Mesh:
     return jax.make_mesh((jax.device_count(),), ("seed",), axis_types=(AxisType.Auto,))
 
 
+# Bytes of batches that a CPU device works on at a time. Between 1/4 and 1 MiB the speed hardly changes on cores with 1 and
+# 2 MiB of cache; twice as much is a third slower, and with less the calls of small loops take over.
+CACHE = 2**19
+# XLA drops an axis of length 1, and then takes other ways, several times as slow, to the products of a batch.
+SMALLEST_BLOCK = 2
+
+
+class Layout(NamedTuple):
+    """How the seeds of a run lie on the machine. It changes their numbers by rounding errors at most."""
+
+    mesh: Mesh
+    block: int  # seeds that a device trains at a time
+
+
+def layout_for(mesh: Mesh, *, num_seeds: int, bytes_a_seed: int, block: int = 0) -> Layout:
+    """The layout for so many seeds, the batch of each taking so many bytes.
+
+    ``block`` is the largest number of seeds that a device may train at a time. If it is 0, it is as many as fit into the
+    cache of a CPU's core, but at least two, and all on other devices. Blocks are made as even as can be. Raises ValueError
+    if it is negative.
+    """
+    if block < 0:
+        raise ValueError(f"block must be 0 or a positive whole number, got {block}")
+    share = -(-num_seeds // mesh.size)
+    if not block:
+        on_cpu = mesh.devices.flat[0].platform == "cpu"
+        block = max(SMALLEST_BLOCK, CACHE // bytes_a_seed) if on_cpu else share
+    blocks = -(-share // block)
+    return Layout(mesh, -(-share // blocks))
+
+
 def by_seed(mesh: Mesh) -> NamedSharding:
     """The sharding of arrays whose first axis is the seed."""
     return NamedSharding(mesh, PartitionSpec("seed"))
@@ -26,12 +57,12 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def pad_seeds(seeds: np.ndarray, mesh: Mesh) -> np.ndarray:
-    """The seeds, followed by as many further ones as it takes to give every device the same number.
+def pad_seeds(seeds: np.ndarray, layout: Layout) -> np.ndarray:
+    """The seeds, followed by as many further ones as it takes to give every device the same number of whole blocks.
 
     Whoever reads results drops the surplus: only the first ``len(seeds)`` count.
     """
-    surplus = -len(seeds) % mesh.size
+    surplus = -len(seeds) % (layout.mesh.size * layout.block)
     return np.concatenate([seeds, seeds[-1] + 1 + np.arange(surplus)]).astype(np.uint32)
 
 

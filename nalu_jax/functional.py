@@ -18,9 +18,9 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
-# Up to this many outputs a product is written as one matrix-vector product an output, and up to this many factors are
-# multiplied one by one.
-FEW_OUTPUTS = 8
+# Up to so many outputs a product is written as one matrix-vector product an output (docs/performance.md, panel c), and up to
+# so many factors are multiplied one by one.
+FEW_OUTPUTS = 4
 FEW_FACTORS = 8
 
 
@@ -40,13 +40,20 @@ def linear(x: Array, w: Array) -> Array:
     return jnp.stack(rows)
 
 
+@jax.custom_jvp
 def size(x: Array) -> Array:
     """|x| with the derivative 0 at 0, as in PyTorch; that of ``jnp.abs`` is 1 there (jax 0.10).
 
     It matters where a weight starts at 0 and should stay there unless the task moves it, and in log(|x| + ε), whose
     derivative at 0 would be 1 / ε.
     """
-    return x * jnp.sign(x)
+    return jnp.abs(x)
+
+
+@size.defjvp
+def _size_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    return jnp.abs(x), jnp.sign(x) * dx
 
 
 def clip_gate(g: Array) -> Array:

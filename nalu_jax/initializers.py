@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from scipy.optimize import root_scalar
+import scipy
 
 from nalu_jax.registry import INITIALIZERS
 from nalu_jax.types import Array
@@ -46,7 +46,7 @@ def nac_radius(inputs: int, outputs: int) -> float:
     def excess(r: float) -> float:
         return fan * nac_weight_variance(r) - 2
 
-    return root_scalar(excess, bracket=(1e-6, 10), method="brentq", xtol=1e-14).root
+    return scipy.optimize.root_scalar(excess, bracket=(1e-6, 10), method="brentq", xtol=1e-14).root
 
 
 def nac_weight_variance(r: float) -> float:

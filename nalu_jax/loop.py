@@ -1,5 +1,7 @@
 """The training loop: scans and vmaps a learner over seeds, and knows nothing of arithmetic, files or clocks.
 
+Every device trains its share of the seeds, a block of them at a time, so that what a step touches stays in the cache.
+
 A **run** is the state of all seeds and the record of their evaluations. It may hold several **cases** side by side: what
 the seeds are given then differs in numbers, and every seed is trained once for each. One compiled program, the chunk,
 takes a run some steps further and, where an evaluation is due, judges it. How many steps is an argument of the program:
@@ -8,14 +10,16 @@ can follow the clock without touching a number that is computed.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
-from nalu_jax.distributed import by_seed, pad_seeds, place, replicated
+from nalu_jax.distributed import Layout, by_seed, pad_seeds, place, replicated
+from nalu_jax.lowering import in_one_kernel
 from nalu_jax.types import Array, Learner, Metrics, Params, TrainState
 
 
@@ -86,16 +90,17 @@ class Programs(NamedTuple):
     """The compiled programs of a learner; both serve every setup of the same shapes."""
 
     start: Callable[[Array, Any], Run]
-    chunk: Callable[..., tuple[Run, Metrics]]
-    mesh: Mesh
+    chunk: Any  # jitted: (run, setup, num_steps, evaluate) → (run, metrics)
+    layout: Layout
 
 
-def make_programs(learner: Learner, mesh: Mesh, *, best_by: str, cases: Cases | None = None) -> Programs:
-    """The programs that train the learner on the devices of a mesh.
+def make_programs(learner: Learner, layout: Layout, *, best_by: str, cases: Cases | None = None) -> Programs:
+    """The programs that train the learner, the seeds lying as ``layout`` says.
 
     ``best_by`` is the metric that a seed is judged by. With ``cases`` the setup is a tree that ``stack`` made.
     """
-    return Programs(make_start(learner, mesh, cases), make_chunk(learner, mesh, best_by=best_by, cases=cases), mesh)
+    start = make_start(learner, layout.mesh, cases)
+    return Programs(start, make_chunk(learner, layout, best_by=best_by, cases=cases), layout)
 
 
 def make_start(learner: Learner, mesh: Mesh, cases: Cases | None = None) -> Callable[[Array, Any], Run]:
@@ -128,7 +133,7 @@ def for_all(function: Callable, axes: tuple, cases: Cases | None, *, seed_axes: 
 
 
 def make_chunk(
-    learner: Learner, mesh: Mesh, *, best_by: str, cases: Cases | None = None
+    learner: Learner, layout: Layout, *, best_by: str, cases: Cases | None = None
 ) -> Callable[..., tuple[Run, Metrics]]:
     """The jitted program (run, setup, num_steps, evaluate) → (run, metrics); it takes over the memory of ``run``.
 
@@ -139,10 +144,14 @@ def make_chunk(
     good, since the same position draws the same batch, and its neighbours do not notice.
     """
 
-    def step_one(state: TrainState, setup: Any) -> TrainState:
-        stepped, metrics = learner.step(state, setup)
+    @in_one_kernel
+    def unless_diverged(stepped: TrainState, metrics: Metrics, state: TrainState) -> TrainState:
         finite = all_finite((stepped.params, metrics))
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, state)
+
+    def step_one(state: TrainState, setup: Any) -> TrainState:
+        stepped, metrics = learner.step(state, setup)
+        return unless_diverged(stepped, metrics, state)
 
     def judge_one(state: TrainState, record: Record, step: Array, setup: Any) -> tuple[TrainState, Record, Metrics]:
         healthy = state.step == step
@@ -157,21 +166,47 @@ def make_chunk(
         state = jax.tree.map(lambda new, old: jnp.where(healthy, new, old), learner.observe(state, metrics), state)
         return state, record, reported | {"diverged": ~healthy, "success": healthy & record.best["solved"]}
 
-    judge_all = for_all(judge_one, (0, 0, None, "setup"), cases)
     step_all = for_all(step_one, (0, "setup"), cases)
+    judge_all = for_all(judge_one, (0, 0, None, "setup"), cases)
+
+    def of_block(block: tuple[TrainState, Record], setup: Any, step: Array, num_steps: Array, evaluate: Array):
+        state, record = block
+        state = jax.lax.fori_loop(0, num_steps, lambda _, state: step_all(state, setup), state)
+        unjudged = jax.eval_shape(judge_all, state, record, step, setup)[2]
+        return jax.lax.cond(
+            evaluate,
+            lambda: judge_all(state, record, step, setup),
+            lambda: (state, record, filled(unjudged, jnp.nan)),
+        )
 
     def chunk(run: Run, setup: Any, num_steps: Array, evaluate: Array) -> tuple[Run, Metrics]:
-        state = jax.lax.fori_loop(0, num_steps, lambda _, state: step_all(state, setup), run.state)
         step = run.step + num_steps
-        unjudged = jax.eval_shape(judge_all, state, run.record, step, setup)[2]
-        state, record, metrics = jax.lax.cond(
-            evaluate,
-            lambda: judge_all(state, run.record, step, setup),
-            lambda: (state, run.record, filled(unjudged, jnp.nan)),
-        )
+        seeds, shared = (run.state, run.record), (setup, step, jnp.int32(num_steps), jnp.bool_(evaluate))
+        state, record, metrics = over_blocks(of_block, layout)(seeds, *shared)
         return Run(step, state, record), metrics
 
-    return jax.jit(chunk, donate_argnums=0, out_shardings=(run_sharding(mesh), by_seed(mesh)))
+    return jax.jit(chunk, donate_argnums=0, out_shardings=(run_sharding(layout.mesh), by_seed(layout.mesh)))
+
+
+def over_blocks(of_block: Callable, layout: Layout) -> Callable:
+    """A function (seeds, *shared) of trees of all seeds, from one of the seeds of a block and what all share.
+
+    The devices work side by side, each on one block after another.
+    """
+
+    def of_device(seeds: Any, *shared: Any) -> Any:
+        blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, layout.block, *leaf.shape[1:]), seeds)
+        done = jax.lax.map(lambda block: of_block(block, *shared), blocks)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), done)
+
+    def of_all(seeds: Any, *shared: Any) -> Any:
+        by_device, everywhere = PartitionSpec("seed"), PartitionSpec()
+        specs = (by_device, *[everywhere for _ in shared])
+        return jax.shard_map(of_device, mesh=layout.mesh, in_specs=specs, out_specs=by_device, check_vma=False)(
+            seeds, *shared
+        )
+
+    return of_all
 
 
 def run_seeds(
@@ -184,17 +219,19 @@ def run_seeds(
     host: Host,
     resume_from: Callable[[Run], Run | None] = lambda template: None,
 ) -> Run:
-    """Trains all seeds, in all cases, for ``num_steps`` and returns the finished run (with the padding of ``pad_seeds``).
+    """Trains all seeds, in all cases, for ``num_steps`` and returns the finished run.
 
     Evaluations are made at every multiple of ``eval_every``, 0 included, and at the end. ``resume_from`` is given the
-    shapes of a run and returns a stored one, or None to start afresh. While a chunk runs, the host is busy with the
-    metrics of the one before. The run ends with the first evaluation that finds every seed diverged: nothing can change any
-    more, so it counts as run to its end.
+    shapes of a run of ``seeds`` and returns a stored one, of this layout or another, or None to start afresh. While a chunk
+    runs, the host is busy with the metrics of the one before. The run ends with the first evaluation that finds every seed
+    diverged: nothing can change any more, so it counts as run to its end.
     """
-    start, chunk, mesh = programs
-    padded = place(pad_seeds(seeds, mesh), by_seed(mesh))
+    start, chunk, layout = programs
+    mesh = layout.mesh
+    padded = place(pad_seeds(seeds, layout), by_seed(mesh))
     setup = place(setup, replicated(mesh))
-    stored = resume_from(jax.eval_shape(start, padded, setup))
+    shapes = jax.eval_shape(start, padded, setup)
+    stored = resume_from(template(shapes, len(seeds)))
 
     def report(step: int, metrics: Metrics, evaluated: bool) -> bool:
         """Waits for a chunk, hands its metrics over, and says whether any seed is left to train."""
@@ -204,13 +241,18 @@ def run_seeds(
         return not (evaluated and fetched["diverged"].all())
 
     if stored is None:
-        run, metrics = chunk(start(padded, setup), setup, 0, True)
+        lowered = chunk.lower(lying(shapes, mesh), setup, 0, True)
+        with ThreadPoolExecutor() as pool:
+            compiled = pool.submit(lowered.compile)  # jax finds it again when the chunk is called
+            run = start(padded, setup)
+            compiled.result()
+        run, metrics = chunk(run, setup, 0, True)
         step, in_flight, alive = 0, (0, metrics, True), True
     else:
-        run = place(stored, run_sharding(mesh))
+        run = place(padded_run(stored, len(padded)), run_sharding(mesh))
         step, in_flight = int(stored.step), None
         last_evaluation = step - step % eval_every
-        alive = bool((np.asarray(stored.state.step)[: len(seeds)] >= last_evaluation).any())
+        alive = bool((np.asarray(stored.state.step) >= last_evaluation).any())
 
     while step < num_steps and alive:
         length = min(host.chunk_steps(), eval_every - step % eval_every, num_steps - step)
@@ -223,10 +265,43 @@ def run_seeds(
         if alive and host.wants_checkpoint():
             alive = report(*in_flight)
             in_flight = None
-            host.save(step, run)
+            host.save(step, first_seeds(run, len(seeds)))
     if in_flight and alive:
         alive = report(*in_flight)
-    return run if alive else run._replace(step=place(np.int32(num_steps), replicated(mesh)))
+    run = first_seeds(run, len(seeds))
+    return run if alive else run._replace(step=jnp.int32(num_steps))
+
+
+def lying(shapes: Run, mesh: Mesh) -> Run:
+    """The shapes and types of a run, with where its arrays lie."""
+
+    def with_sharding(tree: Any, sharding: Any) -> Any:
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+
+    seeds = with_sharding((shapes.state, shapes.record), by_seed(mesh))
+    return Run(with_sharding(shapes.step, replicated(mesh)), *seeds)
+
+
+def template(run: Run, count: int) -> Run:
+    """The shapes and types of a run of so many seeds, from those of a run that fills up devices and blocks."""
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), (run.state, run.record))
+    return Run(run.step, *shapes)
+
+
+def first_seeds(run: Run, count: int) -> Run:
+    """A run on the host, without the seeds that only fill up devices and blocks."""
+    run = jax.tree.map(np.asarray, run)
+    state, record = jax.tree.map(lambda leaf: leaf[:count], (run.state, run.record))
+    return Run(run.step, state, record)
+
+
+def padded_run(run: Run, count: int) -> Run:
+    """A run on the host with as many copies of its last seed as it takes to fill up devices and blocks."""
+    surplus = count - len(run.state.step)
+    state, record = jax.tree.map(
+        lambda leaf: np.concatenate([leaf, np.repeat(leaf[-1:], surplus, axis=0)]), (run.state, run.record)
+    )
+    return Run(run.step, state, record)
 
 
 def run_sharding(mesh: Mesh) -> Any:

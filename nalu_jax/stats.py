@@ -12,10 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # loads its parts when they are used: together they take half a second
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar, root_scalar
-from scipy.special import expit, logit
-from scipy.stats import binomtest, chi2, t
 
 CONFIDENCE = 0.95
 
@@ -35,7 +33,7 @@ def success_rate(successes: int, seeds: int) -> Interval:
     """
     if seeds < 1 or not 0 <= successes <= seeds:
         raise ValueError(f"{successes} successes of {seeds} seeds: there must be a seed, and 0 to that many successes")
-    interval = binomtest(successes, seeds).proportion_ci(CONFIDENCE, method="wilson")
+    interval = scipy.stats.binomtest(successes, seeds).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(successes / seeds, float(interval.low), float(interval.high))
 
 
@@ -71,10 +69,10 @@ def sparsity_error_mean(errors: ArrayLike) -> Interval:
     x = np.clip(checked(errors, "sparsity errors"), 1e-16, 0.5 - 1e-16)
     if x.size < 2 or x.std(ddof=1) <= 1e-10:
         return student_t_mean(x, 0, 0.5)
-    thetas, profile = logit(2 * x), functools.partial(beta_profile, y=2 * x)
+    thetas, profile = scipy.special.logit(2 * x), functools.partial(beta_profile, y=2 * x)
     best, _ = maximum(profile, thetas.min(), thetas.max())
     low, high = profile_interval(profile, best, thetas)
-    return Interval(*(float(expit(theta)) / 2 for theta in (best, low, high)))
+    return Interval(*(float(scipy.special.expit(theta)) / 2 for theta in (best, low, high)))
 
 
 def quantiles(values: ArrayLike, levels: Sequence[float] = (0.25, 0.5, 0.75)) -> list[float]:
@@ -102,7 +100,7 @@ def student_t_mean(x: np.ndarray, lowest: float, highest: float) -> Interval:
     """x̄ ± t s / √n, cut at the ends of what is possible; no interval for one value, all NaN for none."""
     if x.size < 2:
         return Interval(float(x[0]) if x.size else math.nan, math.nan, math.nan)
-    mean, reach = x.mean(), t.ppf((1 + CONFIDENCE) / 2, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size)
+    mean, reach = x.mean(), scipy.stats.t.ppf((1 + CONFIDENCE) / 2, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size)
     return Interval(float(mean), float(max(mean - reach, lowest)), float(min(mean + reach, highest)))
 
 
@@ -116,7 +114,7 @@ def beta_profile(logit_mean: float, y: np.ndarray) -> float:
 
     c = g(λ μ) + g(λ ν) - g(λ) with g = gamma_norm, and δ(μ) = mean[μ d(y / μ) + ν d((1 - y) / ν)] with d = divergence.
     """
-    mu, nu = float(expit(logit_mean)), float(expit(-logit_mean))
+    mu, nu = float(scipy.special.expit(logit_mean)), float(scipy.special.expit(-logit_mean))
     delta = (mu * divergence(y / mu) + nu * divergence((1 - y) / nu)).mean()
     return best_precision(lambda p: gamma_norm(p * mu) + gamma_norm(p * nu) - gamma_norm(p), delta)
 
@@ -141,13 +139,13 @@ def best_precision(norm: Callable[[float], float], delta: float) -> float:
 def maximum(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
     """Where a function with one peak in [low, high] has it, and how high it is."""
     options = {"xatol": 1e-7 * (high - low)}
-    result = minimize_scalar(lambda u: -function(u), bounds=(low, high), method="bounded", options=options)
+    result = scipy.optimize.minimize_scalar(lambda u: -function(u), bounds=(low, high), method="bounded", options=options)
     return float(result.x), -float(result.fun)
 
 
 def profile_interval(profile: Callable[[float], float], best: float, thetas: np.ndarray) -> tuple[float, float]:
     """Both θ where the profile is χ²₁(0.95) / 2n below its best; thetas are the seeds' values on the scale of θ."""
-    level = profile(best) - float(chi2.ppf(CONFIDENCE, 1)) / (2 * thetas.size)
+    level = profile(best) - float(scipy.stats.chi2.ppf(CONFIDENCE, 1)) / (2 * thetas.size)
     step = float(thetas.std()) / math.sqrt(thetas.size)
     low, high = (crossing(lambda theta: profile(theta) - level, best, way * step) for way in (-1, 1))
     return low, high
@@ -157,4 +155,4 @@ def crossing(excess: Callable[[float], float], start: float, step: float) -> flo
     """Where a falling excess reaches 0, sought from start in the direction of the step."""
     while excess(start + step) > 0:
         step *= 2
-    return root_scalar(excess, bracket=(start, start + step), method="brentq", xtol=1e-9 * abs(step)).root
+    return scipy.optimize.root_scalar(excess, bracket=(start, start + step), method="brentq", xtol=1e-9 * abs(step)).root

@@ -1,6 +1,6 @@
 """A statistical battery on the random streams as training uses them.
 
-    python scripts/battery.py [--generator pcg3d] [--battery smallcrush] [--orders batch,steps,seeds] [--seed 0]
+    python scripts/battery.py [--generator murmur] [--battery smallcrush] [--orders batch,steps,seeds] [--seed 0]
 
 The words that training steps would draw (batches of 100 x 128 numbers) are fed to a battery of TestU01 (L'Ecuyer & Simard
 2007, ACM TOMS 33(4)) in three orders: "batch", one seed's batches one after another; "steps", the same number of the batch
@@ -87,7 +87,7 @@ class ThreadedReader:
 def main() -> int:
     """Runs the battery on each order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--generator", default="pcg3d", choices=GENERATORS)
+    parser.add_argument("--generator", default="murmur", choices=GENERATORS)
     parser.add_argument("--battery", default="smallcrush", choices=("smallcrush", "crush"))
     parser.add_argument("--seed", type=int, default=0, help="of the stream, or the first of its seeds")
     parser.add_argument("--orders", default=",".join(ORDERS), help="names, with commas between")

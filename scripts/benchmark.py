@@ -26,9 +26,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from experiments.run import use_all_cores  # noqa: E402
+from experiments.run import set_up_cpu  # noqa: E402
 
-use_all_cores()
+set_up_cpu()
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -204,7 +204,7 @@ def main() -> int:
     parser.add_argument("--units", default=",".join(UNITS), help="names, with commas between")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--generator", default="pcg3d", help="of the training batches: pcg3d or threefry2x32")
+    parser.add_argument("--generator", default="auto", help="of the training batches, as config.generator")
     parser.add_argument("--check", action="store_true", help="compare with the committed ratios")
     parser.add_argument("--commit", action="store_true", help="write the ratios to benchmarks/ratios.json")
     arguments = parser.parse_args()

@@ -69,6 +69,7 @@ def test_the_presets_of_the_papers_are_there():
     names = {Path(page).name for page in PAGES}
     assert {f"static_arithmetic.py:{preset}" for preset in ("madsen_johansen", "simple", "trask")} < names
     assert {f"single_unit.py:{preset}" for preset in ("2", "10", "100")} < names
+    assert {f"learning_rate_study.py:{preset}" for preset in ("simple", "paper")} < names
     assert "quickstart.py" in names
 
 

@@ -17,11 +17,12 @@ from experiments.config import CONFIGS, config_at, load, override, split_overrid
 from experiments.faults import ConfigError
 from experiments.grid import cells, groups
 from experiments.run import FLAGS, main
-from nalu_jax.recipes import Penalty
+from nalu_jax.recipes import Optimizer, Penalty
 
 QUICKSTART = str(CONFIGS / "quickstart.py")
 STATIC = str(CONFIGS / "static_arithmetic.py")
 SINGLE = str(CONFIGS / "single_unit.py")
+STUDY = str(CONFIGS / "learning_rate_study.py")
 
 
 def changed(page, *changes):
@@ -153,6 +154,8 @@ MISTAKES = [
     (["optimizer.gate_turn=10"], "config.optimizer: gate_turn must be a whole number from 0 to 9, got 10"),
     (["optimizer.gate_turn=1.5"], "config.optimizer.gate_turn must be a whole number, got '1.5'"),
     (["optimizer.name=adamw"], "config.optimizer: unknown optimizer 'adamw': did you mean 'adam'?"),
+    (["grid.optimizer=sgd,adamw"], "config.optimizer: unknown optimizer 'adamw': did you mean 'adam'? Known: adam, "),
+    (["grid.optimiser=adam"], "config.grid.optimiser: an axis is named after exactly one field: did you mean 'optimizer'?"),
     (["reinit.evry=10"], "config.reinit.evry: there is no such field: did you mean 'reinit.every'?"),
     (["reinit.every=10", "reinit.longer_than=999"], "config.reinit: longer_than must be at least eval_every, which is 1000"),
     (["reinit.every=x"], "config.reinit.every must be a whole number, got 'x'"),
@@ -207,6 +210,7 @@ def test_the_weight_of_a_penalty_can_be_an_axis():
         ("sparsity_start", "0,1e3", "penalties.sparsity.start", [0, 1000]),
         ("sparsity_growth", "1,2", "penalties.sparsity.growth", [1.0, 2.0]),
         ("learning_rate", "1e-3,1e-2", "optimizer.learning_rate", [1e-3, 1e-2]),
+        ("optimizer", "sgd,momentum,adam", "optimizer.name", ["sgd", "momentum", "adam"]),
         ("clip_norm", "0,1", "optimizer.clip_norm", [0.0, 1.0]),
         ("gate_turn", "0,2", "optimizer.gate_turn", [0, 2]),
         ("longer_than", "1000,2000", "reinit.longer_than", [1000, 2000]),
@@ -224,6 +228,14 @@ def test_a_field_of_a_unit_that_the_page_does_not_set_can_be_an_axis():
     # sNMU's noise U(lowest, highest).
     grid = grid_of(SINGLE, "grid.unit=snmu", "grid.operation=mul", "grid.interpolation_range=(1,2)", "grid.highest=2,5")
     assert [build.network(cell.config).layers[0].highest for cell in grid] == [2.0, 5.0]
+
+
+def test_an_optimizer_of_the_grid_takes_the_place_of_the_recipes_and_leaves_the_rest_of_it():
+    # iNALU as Mistry, Farrahi & Hare 2022 ran it: Adam, with gradients clipped to ± 0.1.
+    grid = grid_of(SINGLE, "grid.unit=inalu", "grid.operation=mul", "grid.interpolation_range=(1,2)", "grid.optimizer=sgd")
+    assert [(cell.name, build.optimizer(cell.config)) for cell in grid] == [
+        ("inalu-mul-interpolation_range=_1__2_-optimizer=sgd", Optimizer("sgd", 1e-3, clip_value=0.1))
+    ]
 
 
 # Cells whose unit cannot compute their operation
@@ -280,8 +292,9 @@ def test_cells_that_differ_only_in_numbers_are_a_group_in_the_order_of_the_grid(
         ("sparsity_start", "0,10", [2]),
         ("hidden_size", "2,3", [1, 1]),
         ("batch_size", "8,16", [1, 1]),
-        ("generator", "threefry2x32,pcg3d", [1, 1]),
+        ("generator", "threefry2x32,murmur", [1, 1]),
         ("input_size", "4,5", [1, 1]),
+        ("optimizer", "adam,sgd", [1, 1]),
         ("clip_norm", "0,1", [1, 1]),
         ("longer_than", "1000,2000", [1, 1]),
         ("beyond_training", "true,false", [1, 1]),
@@ -377,6 +390,48 @@ def test_untrained_errors_of_many_cells_are_those_of_each():
         for name, error in errors.items():  # two layouts: close
             assert error == pytest.approx(expected[name], rel=1e-5)
     assert found[0]["interpolation_mse"] != pytest.approx(found[1]["interpolation_mse"], rel=0.1)
+
+
+# The study of the learning rate
+
+
+@pytest.mark.parametrize(
+    ("preset", "inputs", "steps", "rates"),
+    [
+        # Madsen & Johansen 2019: five rates, 25 seeds; the other preset has the rates between them too.
+        ("paper", 100, 5_000_000, [1e-5, 1e-4, 1e-3, 1e-2, 1e-1]),
+        ("simple", 4, 100_000, [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1]),
+    ],
+)
+def test_all_rates_of_a_unit_an_operation_and_an_optimizer_of_the_study_train_together(preset, inputs, steps, rates):
+    config = load(f"{STUDY}:{preset}")
+    grid = list(cells(config))
+    found = [[build.optimizer(cell.config) for cell in group] for group in groups(config, grid)]
+    names = ["adam", "sgd", "momentum"] * 12  # of three units and four operations
+    assert found == [[Optimizer(name, rate) for rate in rates] for name in names]
+    assert {(cell.config.task.input_size, cell.config.num_steps, cell.config.num_seeds) for cell in grid} == {
+        (inputs, steps, 25)
+    }
+
+
+def test_the_simple_study_is_the_default_and_in_it_b_is_half_of_a():
+    assert load(STUDY).to_dict() == load(f"{STUDY}:simple").to_dict()
+    masks = build.task_spec(next(cells(load(STUDY))).config).task.init(jax.random.key(0))
+    np.testing.assert_array_equal(masks, [[1, 1], [1, 1], [1, 0], [1, 0]])
+
+
+@pytest.mark.slow
+def test_all_rates_of_all_operations_of_the_study_take_one_compilation(tmp_path, monkeypatch):
+    # The batch size is this test's own: nobody else has compiled its programs.
+    settings = {"num_seeds": 2, "num_steps": 6, "eval_every": 3, "batch_size": 9}
+    grid = {"grid.unit": "nac", "grid.optimizer": "momentum", "grid.operation": "add,mul"}
+    monkeypatch.setitem(globals(), "SETTINGS", settings | grid)
+    monkeypatch.setitem(globals(), "QUICKSTART", STUDY)
+    assert run(tmp_path / "run") == 0
+    assert len(folders(tmp_path / "run")) == 2 * 9 and (tmp_path / "run" / "rates.png").exists()
+    config = changed(STUDY, *(f"{path}={value}" for path, value in (settings | grid).items()))
+    first, second = (build.programs([cell.config for cell in group])[0] for group in groups(config, list(cells(config))))
+    assert first is second and (first.start._cache_size(), first.chunk._cache_size()) == (1, 1)
 
 
 # A group that runs
@@ -498,6 +553,11 @@ def test_a_cell_of_a_finished_group_that_lost_its_results_gets_the_same_bytes_ba
 
 
 @pytest.mark.slow
+def test_a_grid_over_rates_and_ranges_has_the_pictures_of_both(group_run):
+    assert all((group_run / f"{name}.png").stat().st_size > 10_000 for name in ("rates", "ranges", "curves"))
+
+
+@pytest.mark.slow
 def test_the_tables_have_a_row_for_each_cell_of_a_group(group_run):
     rows = list(csv.DictReader(io.StringIO(Path(group_run / "summary.csv").read_text())))
     assert len(rows) == 8
@@ -515,10 +575,10 @@ def test_a_cell_trained_on_another_generator_is_solved_as_often_and_as_soon(tmp_
     settings = {"num_seeds": 8, "num_steps": 8000, "eval_every": 500, "grid.unit": "nau", "grid.operation": "add"}
     settings |= {"optimizer.name": "adam", "optimizer.learning_rate": 1e-2, "task.input_size": 4}
     monkeypatch.setitem(globals(), "SETTINGS", settings)
-    assert run(tmp_path / "run", generator="threefry2x32,pcg3d") == 0
-    threefry, pcg = (seeds_of(tmp_path / "run" / f"nau-add-generator={name}") for name in ("threefry2x32", "pcg3d"))
-    assert [row["solved"] for row in threefry] == [row["solved"] for row in pcg] == ["1"] * 8
-    assert [row["interpolation_mse"] for row in threefry] != [row["interpolation_mse"] for row in pcg]
-    solved_at = [np.array([float(row["solved_at"]) for row in rows]) for rows in (threefry, pcg)]
+    assert run(tmp_path / "run", generator="threefry2x32,murmur") == 0
+    threefry, murmur = (seeds_of(tmp_path / "run" / f"nau-add-generator={name}") for name in ("threefry2x32", "murmur"))
+    assert [row["solved"] for row in threefry] == [row["solved"] for row in murmur] == ["1"] * 8
+    assert [row["interpolation_mse"] for row in threefry] != [row["interpolation_mse"] for row in murmur]
+    solved_at = [np.array([float(row["solved_at"]) for row in rows]) for rows in (threefry, murmur)]
     # Within two evaluations of each other.
     assert np.abs(solved_at[0] - solved_at[1]).max() <= 1000

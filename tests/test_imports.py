@@ -17,6 +17,7 @@ MODULES = sorted(path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT 
 # module is allowed to know.
 JAX = {"jax", "numpy"}
 FUNCTIONAL, REGISTRY, TYPES = "nalu_jax.functional", "nalu_jax.registry", "nalu_jax.types"
+LOWERING = "nalu_jax.lowering"
 BOUNDED, INITIALIZERS, RECIPES = "nalu_jax.bounded", "nalu_jax.initializers", "nalu_jax.recipes"
 OWN_PACKAGE = "f'{__name__}"  # how import_module(f"{__name__}.{module}") reads below
 SCREENS = {"rich", "tabulate", "matplotlib"}
@@ -32,13 +33,14 @@ MAY_IMPORT = {
     | {"flax", FUNCTIONAL, INITIALIZERS, BOUNDED, RECIPES, REGISTRY, TYPES, "nalu_jax.units", OWN_PACKAGE},
     "nalu_jax/networks.py": JAX | {"flax", REGISTRY, "nalu_jax.units", TYPES},
     "nalu_jax/random.py": JAX | {TYPES},
+    "nalu_jax/lowering.py": {"jax"},
     "nalu_jax/tasks/*.py": JAX | {FUNCTIONAL, REGISTRY, TYPES, "nalu_jax.tasks"},
     "nalu_jax/optimizers.py": {"jax", "optax", RECIPES, REGISTRY},
     "nalu_jax/learners/*.py": JAX
-    | {"flax", "optax", BOUNDED, FUNCTIONAL, RECIPES, "nalu_jax.random", TYPES, "nalu_jax.learners"},
+    | {"flax", "optax", BOUNDED, FUNCTIONAL, LOWERING, RECIPES, "nalu_jax.random", TYPES, "nalu_jax.learners"},
     # What runs the core knows nothing of arithmetic.
     "nalu_jax/distributed.py": JAX,
-    "nalu_jax/loop.py": JAX | {"nalu_jax.distributed", TYPES},
+    "nalu_jax/loop.py": JAX | {"nalu_jax.distributed", LOWERING, TYPES},
     # What keeps and judges results knows nothing of learning.
     "nalu_jax/stats.py": {"numpy", "scipy"},
     "nalu_jax/checkpoint.py": JAX | {TYPES},

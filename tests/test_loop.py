@@ -3,8 +3,11 @@
 "Bitwise" is promised within one layout of seeds on devices, "close" across layouts; each test says which it means.
 """
 
+import functools
 import itertools
+import math
 import re
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -15,7 +18,7 @@ import pytest
 from jax.sharding import AxisType
 
 import nalu_jax.units  # noqa: F401  (registers the units)
-from nalu_jax.distributed import by_seed, pad_seeds, place, replicated, seed_mesh
+from nalu_jax.distributed import CACHE, Layout, by_seed, layout_for, pad_seeds, place, replicated, seed_mesh
 from nalu_jax.learners import supervised
 from nalu_jax.loop import Run, make_programs, run_seeds, stack
 from nalu_jax.networks import two_layer
@@ -141,13 +144,14 @@ def script(validation, test=None, fault=NEVER):
 @pytest.fixture(scope="module")
 def play():
     """Runs the scripted learner: (script, host, ...) → run, as NumPy arrays."""
-    programs = make_programs(scripted(), seed_mesh(), best_by="validation")
+    programs = make_programs(scripted(), Layout(seed_mesh(), 1), best_by="validation")
 
     def run(script, host, *, num_seeds=2, **options):
         def chunk(run, task, num_steps, evaluate):
             host.log.append(f"{num_steps} steps")
             return programs.chunk(run, task, num_steps, evaluate)
 
+        chunk.lower = programs.chunk.lower  # what is compiled ahead is no chunk of the run
         return fetch(run_seeds(programs._replace(chunk=chunk), np.arange(num_seeds), script, host=host, **options))
 
     return run
@@ -216,15 +220,15 @@ def healthy(task):
     return Faulty(task, np.uint32(0), np.int32(NEVER), np.bool_(False), NUMBERS)
 
 
-def nac_programs(mesh):
-    learner = supervised(two_layer("nac", {}, hidden_size=2), adam, batch_size=8, watch="interpolation_mse")
-    return make_programs(with_fault(learner), mesh, best_by="interpolation_mse")
+def nac_programs(layout, make_optimizer=adam):
+    learner = supervised(two_layer("nac", {}, hidden_size=2), make_optimizer, batch_size=8, watch="interpolation_mse")
+    return make_programs(with_fault(learner), layout, best_by="interpolation_mse")
 
 
 @pytest.fixture(scope="module")
 def programs():
     """For four seeds on two devices, throughout this file: what compiles twice is a finding."""
-    return nac_programs(seed_mesh())
+    return nac_programs(Layout(seed_mesh(), 2))
 
 
 NUM_STEPS, EVAL_EVERY = 45, 10
@@ -587,7 +591,7 @@ def test_a_run_that_lost_all_seeds_but_a_filler_is_not_continued_when_resumed(pl
 def on_one_device():
     """Run and metrics of seeds 0 to 2 on one device, where they need no filler."""
     host = Recorder()
-    return train(nac_programs(one_device()), host, seeds=range(3)), host.rows
+    return train(nac_programs(Layout(one_device(), 3)), host, seeds=range(3)), host.rows
 
 
 EIGHT = [2, 9, 0, 11, 5, 3, 7, 1]
@@ -596,7 +600,7 @@ EIGHT = [2, 9, 0, 11, 5, 3, 7, 1]
 @pytest.fixture(scope="module")
 def eight():
     """For eight seeds on one device."""
-    return nac_programs(one_device())
+    return nac_programs(Layout(one_device(), 8))
 
 
 def test_the_results_of_a_seed_do_not_depend_on_the_number_and_order_of_the_seeds_beside_it(on_one_device, eight):
@@ -619,7 +623,7 @@ def test_seeds_on_two_devices_are_close_to_seeds_on_one(uninterrupted, on_one_de
 def test_three_seeds_on_two_devices_are_the_three_seeds_without_filler_to_rounding(programs, on_one_device):
     host = Recorder()
     run = train(programs, host, seeds=range(3))
-    assert run.state.seed.tolist() == [0, 1, 2, 3]
+    assert run.state.seed.tolist() == [0, 1, 2]
     assert_close(of_seeds(run, host.rows, range(3)), of_seeds(*on_one_device, range(3)))
 
 
@@ -630,17 +634,11 @@ def test_the_host_is_told_of_the_seeds_that_were_asked_for_and_of_no_filler(prog
         assert {(type(values), values.shape) for values in metrics.values()} == {(np.ndarray, (3,))}
 
 
-@pytest.mark.parametrize(("count", "devices", "expected"), [(4, 2, [5, 6, 7, 8]), (3, 2, [5, 6, 7, 8]), (1, 1, [5])])
-def test_filler_seeds_follow_the_last_seed(count, devices, expected):
-    padded = pad_seeds(np.arange(5, 5 + count, dtype=np.uint32), one_device() if devices == 1 else seed_mesh())
-    assert (padded.tolist(), padded.dtype) == (expected, np.uint32)
-
-
 @pytest.fixture(scope="module")
 def start(programs):
     """A fresh run of seeds 0 to 3, and the task, on the devices."""
-    task = place(TASKS["healthy"], replicated(programs.mesh))
-    seeds = place(np.arange(4, dtype=np.uint32), by_seed(programs.mesh))
+    task = place(TASKS["healthy"], replicated(programs.layout.mesh))
+    seeds = place(np.arange(4, dtype=np.uint32), by_seed(programs.layout.mesh))
     return lambda: (programs.start(seeds, task), task)
 
 
@@ -683,7 +681,7 @@ def test_a_chunk_takes_over_the_memory_of_the_run_it_is_given(programs, start):
 def test_a_finished_run_is_nothing_but_arrays_with_the_seed_as_their_first_axis(programs):
     run = run_seeds(programs, np.arange(4), TASKS["healthy"], num_steps=3, eval_every=3, host=Recorder())
     assert isinstance(run, Run)
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(run))
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(run))
     assert run.step.shape == ()
     assert {leaf.shape[0] for leaf in jax.tree.leaves((run.state, run.record))} == {4}
 
@@ -695,13 +693,152 @@ def test_seeds_draw_other_tasks_and_other_parameters(eight):
         assert len({values.tobytes() for values in leaf}) == 8
 
 
+# Blocks of seeds on a device
+
+
+def mesh_of(devices):
+    return one_device() if devices == 1 else seed_mesh()
+
+
+@pytest.mark.parametrize(
+    ("count", "devices", "block", "expected"),
+    [(4, 2, 2, 4), (3, 2, 2, 4), (5, 2, 2, 8), (4, 2, 1, 4), (5, 2, 1, 6), (1, 1, 1, 1), (7, 1, 3, 9), (1, 2, 3, 6)],
+)
+def test_further_seeds_fill_up_the_blocks_of_all_devices(count, devices, block, expected):
+    padded = pad_seeds(np.arange(5, 5 + count, dtype=np.uint32), Layout(mesh_of(devices), block))
+    assert (padded.tolist(), padded.dtype) == (list(range(5, 5 + expected)), np.uint32)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_there_are_no_more_blocks_than_it_takes_and_they_are_as_even_as_can_be(devices):
+    for count, most in itertools.product(range(1, 41), range(1, 23)):
+        block = layout_for(mesh_of(devices), num_seeds=count, bytes_a_seed=1, block=most).block
+        share = math.ceil(count / devices)
+        blocks = math.ceil(share / most)
+        assert 1 <= block <= most and share <= blocks * block < share + blocks
+
+
+@pytest.mark.parametrize(
+    ("bytes_a_seed", "block", "expected"),
+    [
+        (CACHE // 5, 0, 5),
+        (CACHE // 4, 0, 4),  # three blocks of 10 seeds
+        (CACHE // 3, 0, 3),
+        (CACHE // 10, 0, 10),
+        (CACHE // 20, 0, 10),  # no more than there are
+        (CACHE, 0, 2),  # never one alone
+        (3 * CACHE, 0, 2),
+        (3 * CACHE, 5, 5),  # who asks for a number gets it
+        (CACHE // 10, 1, 1),
+        (CACHE // 10, 1000, 10),
+    ],
+)
+def test_on_a_cpu_the_batches_of_a_block_fit_into_the_cache_unless_its_size_is_given(bytes_a_seed, block, expected):
+    mesh = one_device()
+    layout = layout_for(mesh, num_seeds=10, bytes_a_seed=bytes_a_seed, block=block)
+    assert layout == (mesh, expected)
+
+
+@pytest.mark.parametrize(("block", "expected"), [(0, 10), (4, 4)])
+def test_other_devices_train_all_their_seeds_at_a_time_unless_told_otherwise(block, expected):
+    mesh = SimpleNamespace(size=2, devices=np.array([SimpleNamespace(platform="gpu")] * 2))
+    assert layout_for(mesh, num_seeds=20, bytes_a_seed=3 * CACHE, block=block).block == expected
+
+
+def test_a_negative_block_is_refused():
+    with pytest.raises(ValueError, match="block must be 0 or a positive whole number, got -1"):
+        layout_for(one_device(), num_seeds=10, bytes_a_seed=1, block=-1)
+
+
+@functools.cache
+def descending(devices, block):
+    """The NAC by plain gradient descent: no step of it makes more of a last digit than it is."""
+    return nac_programs(Layout(mesh_of(devices), block), optax.sgd)
+
+
+@functools.cache
+def in_blocks(block, fault="healthy"):
+    """States, records and metrics of ten seeds on one device."""
+    host = Recorder()
+    run = train(descending(1, block), host, fault=fault, seeds=range(10))
+    return of_seeds(run, host.rows, range(10))
+
+
+@pytest.mark.parametrize("block", [2, 3, 5])
+def test_seeds_in_blocks_are_bit_for_bit_those_of_one_block_of_all(block):
+    # Bitwise for this NAC and blocks of two seeds or more, whether they are filled up, as those of 3, or not.
+    assert differing(in_blocks(block), in_blocks(10)) == []
+
+
+def assert_equal_but_for_rounding(one, other):
+    """45 steps of plain descent, each of which may round differently."""
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, other)
+
+
+def test_seeds_one_at_a_time_are_those_of_one_block_of_all_to_rounding():
+    # XLA drops an axis of length 1 and sums in another order.
+    assert_equal_but_for_rounding(in_blocks(1), in_blocks(10))
+
+
+@each_fault
+@pytest.mark.parametrize("block", [1, 2, 5])
+def test_seeds_of_a_block_in_which_one_diverges_are_bit_for_bit_what_they_are_without_it(block, fault):
+    neighbours = [0, *range(2, 10)]
+    with_fault, without = (
+        jax.tree.map(lambda leaf: leaf[neighbours], in_blocks(block, which)) for which in (fault, "healthy")
+    )
+    assert differing(with_fault, without) == []
+    assert in_blocks(block, fault)[0].step.tolist() == [45, 13, *[45] * 8]
+
+
+LAYOUTS = [(1, 1), (1, 2), (1, 5), (2, 2)]
+
+
+@functools.cache
+def five_seeds(devices, block):
+    """The uninterrupted run of seeds 0 to 4, its metrics, and what it saved at 27."""
+    whole, before = Recorder(), Recorder(9, stop_at=27)
+    run = train(descending(devices, block), whole, seeds=range(5))
+    with pytest.raises(Stop):
+        train(descending(devices, block), before, seeds=range(5))
+    return run, whole.rows, before
+
+
+def resumed(saved_on, goes_on_on):
+    """Run and metrics of five seeds whose run is saved on one layout and goes on on another."""
+    before, after = five_seeds(*saved_on)[2], Recorder(7)
+    run = train(descending(*goes_on_on), after, seeds=range(5), resume_from=lambda template: before.saved[-1])
+    return run, before.rows + after.rows
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_what_is_saved_and_what_is_returned_are_the_seeds_that_were_asked_for(layout):
+    run, _, before = five_seeds(*layout)
+    for stored in (run, *before.saved):
+        assert {leaf.shape[0] for leaf in jax.tree.leaves((stored.state, stored.record))} == {5}
+        assert stored.state.seed.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_a_run_that_goes_on_with_other_fillers_on_the_same_layout_is_the_uninterrupted_one_bit_for_bit(layout):
+    assert differing(resumed(layout, layout), five_seeds(*layout)[:2]) == []
+
+
+@pytest.mark.parametrize(("saved_on", "goes_on_on"), list(itertools.permutations(LAYOUTS, 2)), ids=str)
+def test_a_run_goes_on_on_another_layout_to_rounding(saved_on, goes_on_on):
+    run, rows = resumed(saved_on, goes_on_on)
+    expected_run, expected_rows, _ = five_seeds(*saved_on)
+    assert [step for step, _ in rows] == [step for step, _ in expected_rows] == [0, 10, 20, 30, 40, 45]
+    assert_equal_but_for_rounding((run, rows), (expected_run, expected_rows))
+
+
 # Cases: several setups in one program
 
 
-def nau_programs(cases=None):
+def nau_programs(cases=None, layout=None):
     """For a NAU, which has a penalty and lives in an interval."""
     learner = supervised(two_layer("nau", {}, hidden_size=2), adam, batch_size=8, watch="interpolation_mse")
-    return make_programs(with_fault(learner), seed_mesh(), best_by="interpolation_mse", cases=cases)
+    return make_programs(with_fault(learner), layout or Layout(seed_mesh(), 2), best_by="interpolation_mse", cases=cases)
 
 
 def case(low=1.0, width=1.0, rate=1e-2, weight=0.0, fault_at=NEVER):
@@ -745,7 +882,7 @@ def alone():
 
 @pytest.fixture(scope="module")
 def together():
-    """Run and metrics of the usual setup and of the cases in one program, of seeds 0 to 2 and a filler."""
+    """Run and metrics of the usual setup and of the cases in one program, of seeds 0 to 2, which a filler makes even."""
     host = Recorder(7)
     return train_cases([case(), *CASES.values()], host, seeds=range(3)), host.rows
 
@@ -763,7 +900,35 @@ def test_setups_in_one_program_give_seed_by_seed_what_each_gives_alone(alone, to
 def test_the_host_gets_the_metrics_of_all_cases_of_the_seeds_that_were_asked_for(together):
     run, rows = together
     assert {values.shape for _, metrics in rows for values in metrics.values()} == {(3, 4)}
-    assert {leaf.shape[:2] for leaf in jax.tree.leaves((run.state, run.record))} == {(4, 4)}
+    assert {leaf.shape[:2] for leaf in jax.tree.leaves((run.state, run.record))} == {(3, 4)}
+
+
+@functools.cache
+def cases_in_blocks(block):
+    """Run and metrics of seeds 0 and 1 in three cases, on one device, and what was saved at 27."""
+    programs = nau_programs(stack(list(CASES.values()))[1], Layout(one_device(), block))
+    whole, before = Recorder(), Recorder(9, stop_at=27)
+    run = train_cases(list(CASES.values()), whole, programs, seeds=range(2))
+    with pytest.raises(Stop):
+        train_cases(list(CASES.values()), before, programs, seeds=range(2))
+    return programs, run, whole.rows, before
+
+
+@pytest.mark.parametrize(("i", "name"), list(enumerate(CASES)))
+@pytest.mark.parametrize("block", [1, 2])
+def test_cases_in_blocks_of_seeds_give_what_each_gives_alone(alone, block, i, name):
+    _, run, rows, _ = cases_in_blocks(block)
+    assert_close(of_case(run, rows, i), jax.tree.map(lambda leaf: leaf[:2], alone[name]))
+
+
+def test_a_run_of_cases_goes_on_in_blocks_of_another_size():
+    *_, before = cases_in_blocks(1)
+    programs, run, rows, _ = cases_in_blocks(2)
+    after = Recorder()
+    options = {"seeds": range(2), "resume_from": lambda template: before.saved[-1]}
+    resumed = train_cases(list(CASES.values()), after, programs, **options)
+    assert {leaf.shape[:2] for leaf in jax.tree.leaves((before.saved[-1].state, before.saved[-1].record))} == {(2, 3)}
+    assert_close((resumed, before.rows + after.rows), (run, rows))
 
 
 @pytest.fixture(scope="module")

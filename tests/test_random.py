@@ -1,12 +1,25 @@
 """The bit generator against published vectors and against JAX's own; the keys against the positions they come from."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from nalu_jax.random import GENERATORS, THREEFRY, Purpose, key_at, pcg3d, threefry_2x32, threefry_bits
+from nalu_jax.random import (
+    GENERATORS,
+    THREEFRY,
+    Purpose,
+    generator_of,
+    key_at,
+    keyed_murmur,
+    pcg3d,
+    threefry_2x32,
+    threefry_bits,
+    threefry_fold_in,
+)
 
 KEY_DATA = np.array([0x13198A2E, 0x03707344], np.uint32)
 OURS = jax.random.wrap_key_data(KEY_DATA, impl=THREEFRY)
@@ -63,6 +76,25 @@ def test_more_numbers_than_a_32_bit_counter_can_count_are_left_to_jax(shape, lef
     # Too many to draw: JAX's own primitive in the traced program tells who would draw them.
     program = jax.make_jaxpr(lambda key: threefry_bits(key, 32, shape))(KEY_DATA)
     assert ("threefry2x32" in str(program)) is left
+
+
+FOLDED = np.array([0, 1, 7, 2**16, 2**31 - 1, 2**31, 2**32 - 1], np.uint32)
+
+
+def test_the_key_that_is_folded_in_is_that_of_jax():
+    for word in FOLDED:
+        expected = jax.random.key_data(jax.random.fold_in(JAXS, word))
+        np.testing.assert_array_equal(threefry_fold_in(jnp.asarray(KEY_DATA), jnp.asarray(word)), expected)
+        np.testing.assert_array_equal(jax.random.key_data(jax.random.fold_in(OURS, word)), expected)
+
+
+@pytest.mark.parametrize("axes", [(None, 0), (0, None), (0, 0)], ids=["words", "keys", "both"])
+def test_the_keys_that_are_folded_in_are_those_of_jax_under_vmap(axes):
+    keys = {0: jax.random.split(JAXS, len(FOLDED)), None: JAXS}[axes[0]]
+    words = jnp.asarray(FOLDED if axes[1] == 0 else FOLDED[-1])
+    expected = jax.random.key_data(jax.vmap(jax.random.fold_in, axes)(keys, words))
+    found = jax.jit(jax.vmap(threefry_fold_in, axes))(jax.random.key_data(keys), words)
+    np.testing.assert_array_equal(found, expected)
 
 
 # Keys by position
@@ -141,19 +173,68 @@ def test_a_pcg3d_key_gives_a_word_of_the_hash_of_position_and_key():
     assert np.asarray(jax.jit(lambda: jax.random.bits(key, (3, 4)))()).ravel().tolist() == expected
 
 
+# murmur
+
+
+def murmur_by_hand(counter, start, middle):
+    """Two rounds of a shifted copy and a product, the constants of Appleby's fmix32, each after a word was added."""
+    word = 2**32
+    h = (start + counter * 0x9E3779B9) % word
+    h ^= h >> 16
+    h = h * 0x85EBCA6B % word
+    h ^= h >> 13
+    h = (h + middle) % word
+    h ^= h >> 16
+    h = h * 0xC2B2AE35 % word
+    return h ^ h >> 16
+
+
+def murmur(counters, start, middle):
+    words = keyed_murmur(*(jnp.asarray(np.array(word, np.uint32)) for word in (counters, start, middle)))
+    return np.asarray(words)
+
+
+KEYS = [(0, 0), (1, 2), (2**32 - 1, 2**32 - 1), (0x243F6A88, 0x85A308D3)]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+def test_murmur_is_its_formula_in_whole_numbers(key):
+    counters = [*range(50), 2**16 - 1, 2**16, 2**31, 2**32 - 1]
+    assert murmur(counters, *key).tolist() == [murmur_by_hand(counter, *key) for counter in counters]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+def test_no_key_of_murmur_gives_two_counters_the_same_word(key):
+    # The first and the last of all counters, and some that are spread over the others.
+    counters = np.concatenate([np.arange(2**20), 2**32 - 1 - np.arange(2**20), np.arange(2**21, 2**32 - 2**21, 4093)])
+    assert len(np.unique(counters)) == len(counters)
+    assert len(np.unique(murmur(counters, *key))) == len(counters)
+
+
+def test_a_murmur_key_gives_the_permuted_positions():
+    key = jax.random.wrap_key_data(KEY_DATA, impl=GENERATORS["murmur"])
+    expected = [murmur_by_hand(counter, *(int(word) for word in KEY_DATA)) for counter in range(12)]
+    assert np.asarray(jax.jit(lambda: jax.random.bits(key, (3, 4)))()).ravel().tolist() == expected
+
+
+# All generators
+
+
 def test_all_generators_derive_the_same_keys():
     keys = [key_at(Purpose.TRAINING, jnp.uint32(3), jnp.int32(5), generator=name) for name in GENERATORS]
-    np.testing.assert_array_equal(*(jax.random.key_data(key) for key in keys))
+    words = [jax.random.key_data(key).tolist() for key in keys]
+    assert words == [words[0]] * len(GENERATORS)
 
 
 def test_the_numbers_of_the_generators_differ():
-    threefry, pcg = (jax.random.bits(key_at(Purpose.TRAINING, jnp.uint32(0), generator=name), (50,)) for name in GENERATORS)
-    assert (threefry != pcg).all()
+    drawn = [jax.random.bits(key_at(Purpose.TRAINING, jnp.uint32(0), generator=name), (50,)) for name in GENERATORS]
+    assert all((one != other).all() for one, other in itertools.combinations(drawn, 2))
 
 
-def test_the_numbers_of_pcg3d_are_uniform_and_those_of_neighbouring_seeds_and_steps_are_not_correlated():
+@pytest.mark.parametrize("generator", ["murmur", "pcg3d"])
+def test_numbers_are_uniform_and_those_of_neighbouring_seeds_and_steps_are_not_correlated(generator):
     def numbers(seed, step):
-        key = key_at(Purpose.TRAINING, jnp.uint32(seed), jnp.int32(step), generator="pcg3d")
+        key = key_at(Purpose.TRAINING, jnp.uint32(seed), jnp.int32(step), generator=generator)
         return jax.random.uniform(key, (2**18,), jnp.float32)
 
     here, next_seed, next_step = np.asarray(jax.jit(lambda: [numbers(0, 0), numbers(1, 0), numbers(0, 1)])(), np.float64)
@@ -163,6 +244,18 @@ def test_the_numbers_of_pcg3d_are_uniform_and_those_of_neighbouring_seeds_and_st
         assert abs(np.corrcoef(here, other)[0, 1]) < 4 / np.sqrt(2**18)
 
 
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_generator_that_is_named_is_the_one_in_use(name):
+    assert generator_of(name) == name
+
+
+@pytest.mark.parametrize(("backend", "expected"), [("cpu", "murmur"), ("gpu", "threefry2x32"), ("tpu", "threefry2x32")])
+def test_auto_is_murmur_on_a_cpu_and_what_jax_chooses_elsewhere(monkeypatch, backend, expected):
+    assert jax.default_backend() == "cpu"
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert generator_of("auto") == expected
+
+
 def test_an_unknown_generator_is_refused():
-    with pytest.raises(ValueError, match="generator must be one of threefry2x32, pcg3d, got 'mt19937'"):
-        key_at(Purpose.TRAINING, jnp.uint32(0), generator="mt19937")
+    with pytest.raises(ValueError, match="generator must be auto or one of murmur, pcg3d, threefry2x32, got 'mt19937'"):
+        generator_of("mt19937")

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import nalu_jax.units  # noqa: F401  (registers the units)
-from nalu_jax.distributed import seed_mesh
+from nalu_jax.distributed import Layout, seed_mesh
 from nalu_jax.learners import supervised, with_reinit
 from nalu_jax.learners.reinit import first_firing
 from nalu_jax.loop import make_programs, run_seeds
@@ -95,7 +95,7 @@ def scripted_programs(rule, num_steps, eval_every):
         return {"w": jnp.float32(0)}
 
     learner = with_reinit(scripted(), fresh, rule, watch="error", num_steps=num_steps, eval_every=eval_every)
-    return make_programs(learner, seed_mesh(), best_by="error")
+    return make_programs(learner, Layout(seed_mesh(), 2), best_by="error")
 
 
 def last_restarts(rule, errors, eval_every, length=10**6):
@@ -361,7 +361,7 @@ def test_a_restart_survives_a_chunk_that_ends_before_it():
         scaled(supervised(MODEL, tolerant_adam, batch_size=16, watch="interpolation_mse")),
         initial_params, RULE, watch="watched", num_steps=STEPS, eval_every=EVERY,
     )  # fmt: skip
-    programs = make_programs(learner, seed_mesh(), best_by="interpolation_mse")
+    programs = make_programs(learner, Layout(seed_mesh(), 2), best_by="interpolation_mse")
     runs = [
         run_seeds(programs, np.arange(4), Setup(TASK, NUMBERS), num_steps=STEPS, eval_every=EVERY, host=Host(length))
         for length in (3, 1000)

@@ -15,7 +15,7 @@ from nalu_jax.learners import supervised
 from nalu_jax.learners.supervised import declared_penalties, effective_weights, penalty_weight
 from nalu_jax.networks import single, two_layer
 from nalu_jax.optimizers import adam
-from nalu_jax.random import Purpose, key_at
+from nalu_jax.random import GENERATORS, Purpose, key_at
 from nalu_jax.recipes import Penalty
 from nalu_jax.tasks.static_arithmetic import OPERATIONS, ArithmeticTask
 from nalu_jax.tasks.subsets import Disjoint
@@ -72,9 +72,9 @@ class Compiled(NamedTuple):
 
 
 @functools.cache
-def compiled(unit):
+def compiled(unit, generator="threefry2x32"):
     model = two_layer(unit, {}, hidden_size=2)
-    learner = supervised(model, tolerated, batch_size=BATCH, watch="interpolation_mse")
+    learner = supervised(model, tolerated, batch_size=BATCH, watch="interpolation_mse", generator=generator)
     init, step, evaluate = (
         jax.vmap(lambda start, task, function=function: function(start, setup_of(task)), (0, None))
         for function in learner[:3]
@@ -134,12 +134,13 @@ def squared_error(unit, operation, params, x, masks):
     return np.mean((outputs[0] - TARGETS[operation](*(masks.T @ x))) ** 2)
 
 
-def batch_at(seed, step, inputs=4):
-    """The training batch of a position, by JAX's own generator: inputs uniform on [1, 3]."""
-    key = jax.random.key(0, impl="threefry2x32")
+def batch_at(seed, step, inputs=4, generator="threefry2x32"):
+    """The training batch of a position, by JAX's own generator or another: inputs in the middles of 2²³ parts of [1, 3]."""
+    key = jax.random.key(0, impl=GENERATORS[generator] if generator != "threefry2x32" else generator)
     for word in (2, seed, step):  # 2: Purpose.TRAINING
         key = jax.random.fold_in(key, word)
-    return 1 + 2 * np.asarray(jax.random.uniform(key, (inputs, BATCH)), np.float64)
+    parts = np.asarray(jax.random.bits(key, (inputs, BATCH))) >> 9
+    return 1 + 2 * (parts + 0.5) / 2**23
 
 
 def gradient(function, params):
@@ -268,6 +269,38 @@ def test_a_batch_size_that_is_no_positive_integer_is_refused(batch_size):
         supervised(two_layer("nac", {}, hidden_size=2), optax.sgd, batch_size=batch_size, watch="interpolation_mse")
 
 
+# Generators
+
+
+@pytest.mark.parametrize("generator", [name for name in GENERATORS if name != "threefry2x32"])
+def test_the_batch_of_a_step_is_drawn_by_the_generator_that_is_asked_for(generator):
+    task = arithmetic("sub")
+    state = planted("nac", task)
+    _, metrics = compiled("nac", generator).step(state, task, 1)
+    for seed in range(SEEDS):
+        start = of_seed(state, seed)
+        expected = squared_error("nac", "sub", start.params, batch_at(seed, 0, generator=generator), start.draw)
+        np.testing.assert_allclose(metrics["loss"][seed], expected, rtol=1e-5)
+
+
+def test_tasks_and_first_parameters_do_not_depend_on_the_generator():
+    task = arithmetic("sub")
+    found = compiled("nac", "murmur").init(jnp.arange(SEEDS, dtype=jnp.uint32), task)
+    jax.tree.map(np.testing.assert_array_equal, found, started("nac", task))
+
+
+def test_auto_draws_what_the_generator_of_the_devices_draws():
+    task = arithmetic("sub")
+    state = planted("nac", task)
+    found, expected = (compiled("nac", generator).step(state, task, 1) for generator in ("auto", "murmur"))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_a_generator_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match="generator must be auto or one of murmur, pcg3d, threefry2x32, got 'mt19937'"):
+        supervised(single("nac", {}), optax.sgd, batch_size=8, watch="interpolation_mse", generator="mt19937")
+
+
 # Learning
 
 
@@ -379,7 +412,9 @@ def with_penalties(**weighted):
 def descending(unit, network=two_layer):
     """A learner that goes straight down the gradient, compiled, with parameters that no projection or kink is near to."""
     options = {} if network is single else {"hidden_size": 2}
-    learner = supervised(network(unit, {}, **options), optax.sgd, batch_size=BATCH, watch="interpolation_mse")
+    learner = supervised(
+        network(unit, {}, **options), optax.sgd, batch_size=BATCH, watch="interpolation_mse", generator="threefry2x32"
+    )
     return learner, jax.jit(learner.step)
 
 

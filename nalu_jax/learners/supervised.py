@@ -11,7 +11,8 @@ import optax
 
 from nalu_jax.bounded import project
 from nalu_jax.functional import sparsity_error
-from nalu_jax.random import GENERATORS, Purpose, key_at
+from nalu_jax.lowering import computed_once, in_one_kernel
+from nalu_jax.random import Purpose, generator_of, key_at
 from nalu_jax.types import Array, Learner, Metrics, Setup, TrainState
 
 
@@ -28,15 +29,13 @@ def supervised(
     ``model`` maps columns ``[in, batch]`` to columns ``[out, batch]``. ``make_optimizer`` makes the optimizer from
     ``numbers["learning_rate"]``; the loss is task.loss + Σ λ(step) · penalty over ``numbers["penalties"]``, each a dict of
     the fields of ``recipes.Penalty``. ``watch`` is the metric that penalties may wait for. Parameters that are bounded
-    are projected after each step. ``generator``, a name of ``nalu_jax.random.GENERATORS``, draws what steps draw; tasks
-    and first parameters are threefry's whatever it is. Raises ValueError if batch_size is not a positive integer or the
-    generator not known.
+    are projected after each step. ``generator``, a name of ``nalu_jax.random.GENERATORS`` or "auto", draws what steps draw;
+    tasks and first parameters are threefry's whatever it is. Raises ValueError if batch_size is not a positive integer or
+    the generator not known.
     """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
-    if generator not in GENERATORS:
-        raise ValueError(f"generator must be one of {', '.join(GENERATORS)}, got {generator!r}")
-    key_of = functools.partial(key_at, generator=generator)
+    key_of = functools.partial(key_at, generator=generator_of(generator))
 
     def init(seed: Array, setup: Setup) -> TrainState:
         task, numbers = setup
@@ -46,9 +45,16 @@ def supervised(
         opt_state = make_optimizer(numbers["learning_rate"]).init(params)
         return TrainState(seed, jnp.int32(0), params, opt_state, draw, memory=jnp.float32(jnp.inf))
 
+    sample = computed_once(lambda task, key, draw: task.sample(key, draw, batch_size))
+
+    @in_one_kernel
+    def follow(gradients, opt_state, params, learning_rate):
+        updates, opt_state = make_optimizer(learning_rate).update(gradients, opt_state, params)
+        return project(optax.apply_updates(params, updates)), opt_state
+
     def step(state: TrainState, setup: Setup) -> tuple[TrainState, Metrics]:
         task, numbers = setup
-        batch = task.sample(key_of(Purpose.TRAINING, state.seed, state.step), state.draw, batch_size)
+        batch = sample(task, key_of(Purpose.TRAINING, state.seed, state.step), state.draw)
         noise = {"training": key_of(Purpose.NOISE, state.seed, state.step)}
         weights = {name: penalty_weight(p, state.step, state.memory) for name, p in numbers["penalties"].items()}
 
@@ -59,8 +65,7 @@ def supervised(
             return loss + penalised(declared.get("penalties", {}), weights), loss
 
         (_, loss), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        updates, opt_state = make_optimizer(numbers["learning_rate"]).update(gradients, state.opt_state, state.params)
-        params = project(optax.apply_updates(state.params, updates))
+        params, opt_state = follow(gradients, state.opt_state, state.params, numbers["learning_rate"])
         return state._replace(step=state.step + 1, params=params, opt_state=opt_state), {"loss": loss}
 
     def evaluate(state: TrainState, setup: Setup) -> Metrics:

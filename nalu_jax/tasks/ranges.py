@@ -15,13 +15,15 @@ from nalu_jax.types import Array
 def uniform_on(key: Array, lows: Array, width: Array, shape: tuple[int, ...]) -> Array:
     """Float32 numbers, uniform on a union of intervals of one width: lows f32[intervals], width f32[] → f32[shape].
 
-    None is 0. On an interval around 0 one in 2²³ float32 numbers would be, which no continuous distribution draws, and a
-    seed that learns to divide would meet it within the first million rows; half a step of the grid stands in its place.
+    They lie in the middles of 2²³ equal parts of the union, as far as float32 resolves them. None is 0, which no continuous
+    distribution draws either, and a seed that learns to divide would meet it within a million rows: where rounding makes
+    one, half a part stands.
     """
+    odd = (jax.random.bits(key, shape) >> 8 | 1).astype(jnp.int32).astype(jnp.float32)  # 1, 3, ..., 2²⁴ - 1
     if len(lows) == 1:
-        return nonzero(lows[0] + width * jax.random.uniform(key, shape, jnp.float32), width)
+        return nonzero(lows[0] + width * 2.0**-24 * odd, width)
     # One draw serves both choices: its integer part picks the interval, its fraction the place in it.
-    place = jax.random.uniform(key, shape, jnp.float32, 0, len(lows))
+    place = odd * (len(lows) * 2.0**-24)
     pick = jnp.floor(place)
     return nonzero(lows[pick.astype(jnp.int32)] + width * (place - pick), width)
 

@@ -1,0 +1,64 @@
+"""How the learning rate decides what NAC, NAC• and NALU learn: rates from 1e-5 to 1e-1, each with three optimizers.
+
+The study of Madsen & Johansen 2019, "Measuring arithmetic extrapolation performance" (arXiv 1910.01888): Adam, SGD and SGD
+with momentum 0.9, four operations, 25 seeds.
+
+Presets, chosen by what follows the colon:
+
+  configs/learning_rate_study.py         four inputs, a = x1 + x2 + x3 + x4 and b = x1 + x2 (the simple task of Madsen &
+                                         Johansen 2020, arXiv 2001.05016), nine rates, 100,000 steps
+  configs/learning_rate_study.py:paper   as published: 100 inputs, five rates, 5,000,000 steps
+
+All rates of a unit, an operation and an optimizer train in one program. The picture rates.png has the success rate against
+the learning rate, with its 95 % interval, a row an operation and a column an optimizer.
+
+The page has not been run to its end yet: no result to report.
+
+Command:  python -m experiments.run --config=configs/learning_rate_study.py --workdir=runs/learning_rate_study
+"""
+
+from ml_collections import ConfigDict
+
+PRESETS = ("simple", "paper")
+
+
+def get_config(preset: str = "simple") -> ConfigDict:
+    """The config of a preset."""
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
+    config = ConfigDict()
+
+    config.num_seeds = 25
+    config.first_seed = 0  # seeds are first_seed, first_seed + 1, ...
+    config.num_steps = 100_000
+    config.eval_every = 1_000
+    config.batch_size = 128
+    config.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
+    config.block = 0  # seeds that a device trains at a time; 0: as many as fit the cache of a CPU's core
+
+    config.unit = ConfigDict()
+    config.unit.initializer = "madsen_johansen"  # of Ŵ and M̂; or glorot_uniform
+    config.unit.epsilon = 1e-7  # of log(|x| + ε)
+
+    config.network = ConfigDict({"name": "two_layer"})
+    config.network.hidden_size = 2
+
+    config.task = ConfigDict({"name": "static_arithmetic"})
+    config.task.input_size = 4
+    config.task.interpolation_range = (1.0, 2.0)
+    config.task.extrapolation_range = (2.0, 6.0)
+    config.task.subsets = ConfigDict({"name": "nested"})
+    config.task.beyond_training = False
+
+    config.grid = ConfigDict()  # a cell for each combination
+    config.grid.unit = ("nac", "nac_mul", "nalu")
+    config.grid.operation = ("add", "sub", "mul", "div")
+    config.grid.optimizer = ("adam", "sgd", "momentum")
+    config.grid.learning_rate = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+
+    if preset == "paper":
+        config.num_steps = 5_000_000
+        config.task.input_size = 100
+        config.task.subsets = ConfigDict({"name": "overlapping", "subset_ratio": 0.25, "overlap_ratio": 0.5})
+        config.grid.learning_rate = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+    return config
