@@ -27,6 +27,7 @@ from nalu_jax.writer import MetricsFile, summarise
 
 CHUNK_SECONDS = 1.0
 CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SHARE = 0.01  # of the time of a run that checkpoints may take
 
 
 class Recorder(NamedTuple):
@@ -52,6 +53,7 @@ class GroupHost:
             Recorder(MetricsFile(f.metrics), TensorBoard(f.path, every=every, say=progress.say)) for f in files
         ]
         self.length = 0
+        self.pause = CHECKPOINT_SECONDS
         self.asked = self.saved = time.monotonic()
 
     def resume(self, template: Run) -> Run | None:
@@ -94,14 +96,16 @@ class GroupHost:
         self.progress.advanced(step)
 
     def wants_checkpoint(self) -> bool:
-        """Every half minute, and at once when asked to stop."""
-        return self.stopping.asked or time.monotonic() - self.saved > CHECKPOINT_SECONDS
+        """Every half minute, or less often where that takes more than its share; at once when asked to stop."""
+        return self.stopping.asked or time.monotonic() - self.saved > self.pause
 
     def save(self, step: int, run: Run) -> None:
         """Commits a checkpoint. Interrupted if the run is to stop."""
         self.progress.advanced(step)
+        began = time.monotonic()
         self.checkpoints.save(step, run, {"metrics_sizes": [recorder.metrics.sync() for recorder in self.recorders]})
         self.saved = time.monotonic()
+        self.pause = max(CHECKPOINT_SECONDS, (self.saved - began) / CHECKPOINT_SHARE)
         self.stopping.check()
 
     def close(self) -> None:
@@ -115,14 +119,13 @@ def run_group(
     group: list[Cell], files: list[Files], progress: CellProgress, stopping: Stopping, environment: dict[str, Any]
 ) -> None:
     """Runs cells that train together, or what is left, to the end; ``seeds.csv`` is the last file that a cell gets."""
-    first = group[0].config
-    schedule = build.schedule(first)
-    environment = environment | {"block": build.layout(first, len(group)).block, "generator": generator_of(first.generator)}
+    schedule = build.schedule(group[0].config)
+    programs, setup = build.programs([cell.config for cell in group])
+    environment = environment | {"block": programs.layout.block, "generator": generator_of(group[0].config.generator)}
     changes = []
     for cell, cell_files in zip(group, files, strict=True):
         cell_files.path.mkdir(parents=True, exist_ok=True)
         changes.append(note_environment(cell, cell_files, progress, environment))
-    programs, setup = build.programs([cell.config for cell in group])
     with contextlib.closing(GroupHost(group, files, progress, stopping)) as host:
         run = run_seeds(
             programs,

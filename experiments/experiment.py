@@ -53,8 +53,9 @@ def train(grid: list[Cell], together: list[list[Cell]], workdir: Path, console: 
     left = [group for group in together if not all(Files(workdir / cell.name).seeds.exists() for cell in group)]
     if not left and (workdir / "curves.png").exists():
         return
+    stopping.listen()  # first, since jax swallows a KeyboardInterrupt that reaches it in the garbage collector
     environment = trusted_environment()
-    stopping.listen()
+    stopping.check()
     for number, group in enumerate(left, len(together) - len(left) + 1):
         schedule = build.schedule(group[0].config)
         label = f"{number}/{len(together)} {group_name(group)}"

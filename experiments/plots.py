@@ -78,11 +78,12 @@ def values_of(results: list[CellResult], axis: str) -> list[Any]:
 def few_enough(results: list[CellResult]) -> tuple[list[CellResult], str, tuple[str, ...]]:
     """The results that curves can tell apart, what to say of the choice, and the axes that it leaves one value of.
 
-    All, if they are few. Else those with the first value of each axis but unit and operation; then the first units.
+    All, if they are few. Else those with one value of each axis but unit and operation, the middle one of numbers and the
+    first of others; then the first units.
     """
     if len({name_cell(result) for result in results}) <= MOST_CURVES:
         return results, "", ()
-    fixed = {axis: value for axis, value in results[0].axes.items() if axis not in ("unit", "operation")}
+    fixed = {axis: typical(values_of(results, axis)) for axis in results[0].axes if axis not in ("unit", "operation")}
     kept = [result for result in results if all(result.axes[axis] == value for axis, value in fixed.items())]
     note = [name_axis(*item) for item in fixed.items()]
     units = values_of(kept, "unit")
@@ -90,6 +91,13 @@ def few_enough(results: list[CellResult]) -> tuple[list[CellResult], str, tuple[
         note.append(f"the first {MOST_CURVES} of {len(units)} units")
     kept = [result for result in kept if result.axes.get("unit", "") in units[:MOST_CURVES]]
     return kept, f"only {', '.join(note)}: {len(kept)} of {len(results)} cells", tuple(fixed)
+
+
+def typical(values: list[Any]) -> Any:
+    """The middle one of numbers, the lower of two; the first of anything else."""
+    if all(isinstance(value, int | float) for value in values):
+        return sorted(values)[(len(values) - 1) // 2]
+    return values[0]
 
 
 def curves(results: list[CellResult], path: Path) -> None:

@@ -16,8 +16,8 @@ def seed_mesh() -> Mesh:
     return jax.make_mesh((jax.device_count(),), ("seed",), axis_types=(AxisType.Auto,))
 
 
-# Bytes of batches that a CPU device works on at a time. Between 1/4 and 1 MiB the speed hardly changes on cores with 1 and
-# 2 MiB of cache; twice as much is a third slower, and with less the calls of small loops take over.
+# Bytes of batches that a CPU device works on at a time. On cores with 2 MiB of cache half and twice as much are as fast, and
+# four times as much is half as fast (docs/performance.md, panel e).
 CACHE = 2**19
 # XLA drops an axis of length 1, and then takes other ways, several times as slow, to the products of a batch.
 SMALLEST_BLOCK = 2

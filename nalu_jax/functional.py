@@ -20,7 +20,7 @@ Array = jax.Array
 
 # Up to so many outputs a product is written as one matrix-vector product an output (docs/performance.md, panel c), and up to
 # so many factors are multiplied one by one.
-FEW_OUTPUTS = 4
+FEW_OUTPUTS = 5
 FEW_FACTORS = 8
 
 

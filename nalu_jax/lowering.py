@@ -21,7 +21,8 @@ def computed_once(function: Callable) -> Callable:
 def in_one_kernel(function: Callable) -> Callable:
     """The function as a call that XLA compiles into one piece of machine code, without a dispatch for each of its loops.
 
-    For many small loops, as those of an optimizer over the few parameters of neural arithmetic.
+    For many small loops, as those of an optimizer over the few parameters of neural arithmetic. It goes by an attribute that
+    XLA gives to small loops of its own accord; a version that does not know it only takes longer.
     """
     if jax.default_backend() != "cpu":
         return function

@@ -50,7 +50,7 @@ def keyed_murmur(counter: Array, start: Array, middle: Array) -> Array:
     The two multiplications of MurmurHash3's finaliser (Appleby 2011, function fmix32), each between copies of the word that
     are shifted and xored; the one word of the key is added before the first, the other before the second, as a cipher adds
     its round keys. Counters are first spread by 2³² over the golden ratio, as in SplitMix (Steele, Lea & Flood 2014). This
-    composition is ours: what speaks for it is the battery in benchmarks/random_streams.txt.
+    composition is ours: what speaks for it are the batteries in benchmarks/random_streams.txt.
     """
     word = start + counter * np.uint32(0x9E3779B9)
     word = (word ^ word >> np.uint32(16)) * np.uint32(0x85EBCA6B)
@@ -155,8 +155,8 @@ GENERATORS: dict[str, Any] = {"murmur": MURMUR, "pcg3d": PCG3D, "threefry2x32": 
 def generator_of(name: str) -> str:
     """The generator that a name stands for: itself, or for "auto" the one for the devices in use.
 
-    On a CPU, where threefry takes half of a training step, that is murmur; elsewhere JAX's own choice, threefry2x32. Raises
-    ValueError for a generator that is not known.
+    On a CPU, where threefry takes longer than all else in a step of a small network, that is murmur; elsewhere it is
+    threefry2x32, JAX's own choice. Raises ValueError for a generator that is not known.
     """
     if name == "auto":
         return "murmur" if jax.default_backend() == "cpu" else "threefry2x32"

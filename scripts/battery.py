@@ -5,7 +5,7 @@
 The words that training steps would draw (batches of 100 x 128 numbers) are fed to a battery of TestU01 (L'Ecuyer & Simard
 2007, ACM TOMS 33(4)) in three orders: "batch", one seed's batches one after another; "steps", the same number of the batch
 at one step after another, so that neighbours differ in the step alone; "seeds", likewise at one seed after another. Needs
-gcc and the library TestU01 (Debian: libtestu01-0-dev). SmallCrush takes a minute an order, Crush most of an hour.
+gcc and the library TestU01 (Debian: libtestu01-0-dev). SmallCrush takes ten seconds an order, Crush half an hour.
 
 Prints the battery's own summaries; the exit code is 1 if a test failed.
 """

@@ -316,6 +316,14 @@ def test_list_configs_lists_every_page_with_what_it_is(command):
         assert f"configs/{page.name}\n    {shipped()[f'configs/{page.name}']}\n" in said.out
 
 
+def test_show_config_leaves_to_recipes_nothing_that_the_page_or_an_axis_sets(command):
+    said = command(QUICKSTART, "--show_config", "--config.grid.unit=nau", "--config.grid.sparsity_weight=2,3")
+    assert (said.code, said.err) == (0, "")
+    (left,) = {line.partition(": ")[2] for line in said.out.splitlines() if line.startswith("# nau")}
+    assert "penalties.sparsity.end" in left
+    assert "penalties.sparsity.weight" not in left and "optimizer" not in left
+
+
 @pytest.mark.parametrize("show", ["--help", "--list_configs", f"{QUICKSTART} --show_config"])
 def test_a_reader_that_has_gone_away_gets_no_traceback(show):
     reader, writer = os.pipe()

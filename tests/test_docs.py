@@ -1,8 +1,6 @@
 """The page on the units: it says what the registry says, and its generator says it right."""
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,21 +14,11 @@ import nalu_jax.units
 from nalu_jax.bounded import bounded
 from nalu_jax.recipes import Optimizer, Penalty, Recipe, Reinit
 from nalu_jax.registry import UNITS
+from scripts import document_units as generator
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 TEXT = "a page\n"
-
-
-def load_generator():
-    spec = importlib.util.spec_from_file_location("document_units", ROOT / "scripts" / "document_units.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["document_units"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-generator = load_generator()
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ import sys, time
 from experiments import cell
 from experiments.run import main
 
-cell.CHECKPOINT_SECONDS, cell.CHUNK_SECONDS = 0.1, 0.02
+cell.CHECKPOINT_SECONDS, cell.CHECKPOINT_SHARE, cell.CHUNK_SECONDS = 0.1, 1.0, 0.02
 evaluated = cell.GroupHost.evaluated
 cell.GroupHost.evaluated = lambda *arguments: (time.sleep(0.05), evaluated(*arguments))
 sys.exit(main(sys.argv[1:]))
@@ -169,6 +169,7 @@ def interrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("interrupted") / "run"
     with stopped_half_way() as patch:
         patch.setattr(cell, "CHECKPOINT_SECONDS", 0.05)
+        patch.setattr(cell, "CHECKPOINT_SHARE", 1.0)
         assert go_on(folder).code == 75
     assert len(manifests(folder)) == 2 and steps_of(folder)[-1] in range(STEPS // 2, STEPS - EVERY)
     return folder
@@ -254,6 +255,16 @@ def test_a_run_that_is_told_to_stop_does_not_wait_for_the_checkpoint_that_is_due
     assert STEPS // 2 <= step <= STEPS // 2 + 2 * EVERY
 
 
+def test_checkpoints_that_take_long_are_made_less_often(tmp_path, monkeypatch):
+    saved, save = [], cell.Checkpoints.save
+    monkeypatch.setattr(cell, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(cell, "CHUNK_SECONDS", 0.02)
+    monkeypatch.setattr(cell.Checkpoints, "save", lambda *args: (saved.append(args[1]), time.sleep(0.6), save(*args)))
+    assert go_on(tmp_path / "run").code == 0
+    # A minute is to pass after the first; the last is made at the end of the run, come what may.
+    assert len(saved) == 2 and saved[0] < saved[1] == STEPS
+
+
 def test_ctrl_c_before_the_first_step_ends_with_75_too(tmp_path):
     with child(tmp_path / "run") as process:
         wait_until((tmp_path / "run" / "config.json").exists, process)
@@ -261,6 +272,19 @@ def test_ctrl_c_before_the_first_step_ends_with_75_too(tmp_path):
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "Traceback" not in output and "the same command goes on" in output
+
+
+def test_ctrl_c_that_jax_swallows_while_it_starts_is_not_lost(tmp_path, monkeypatch):
+    trusted = experiment.trusted_environment
+
+    def interrupted():
+        with contextlib.suppress(KeyboardInterrupt):  # as in a callback of the garbage collector, where jax has one
+            os.kill(os.getpid(), signal.SIGINT)
+        return trusted()
+
+    monkeypatch.setattr(experiment, "trusted_environment", interrupted)
+    said = go_on(tmp_path / "run")
+    assert said.code == 75 and "the same command goes on" in said.out
 
 
 # Cells that train together
@@ -361,6 +385,7 @@ def killed_around(monkeypatch, name, moment, nth=1):
         patch.setattr(os, "getpid", lambda: 4_194_304)  # no process has it: a killed run had a number of its own
         if name.startswith("step_"):
             patch.setattr(cell, "CHECKPOINT_SECONDS", 0.0)
+            patch.setattr(cell, "CHECKPOINT_SHARE", 1.0)
         yield
 
 

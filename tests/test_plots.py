@@ -336,6 +336,17 @@ def test_of_many_ranges_the_first_is_shown_and_the_title_says_so(tmp_path, drawn
     assert drawn[0].get_suptitle() == "only U[−2, −1): 10 of 30 cells"
 
 
+def test_of_many_learning_rates_the_middle_one_is_shown_whatever_their_order(tmp_path, drawn):
+    axes = itertools.product(["nac", "nau", "nalu"], ["sgd", "adam"], [1e-1, 1e-4, 1e-2, 1e-5, 1e-3])
+    results = [
+        cell({"unit": unit, "operation": "add", "optimizer": optimizer, "learning_rate": rate}, tmp_path)
+        for unit, optimizer, rate in axes
+    ]
+    plots.curves(results, tmp_path / "curves.png")
+    assert legend_of(drawn[0])[:-1] == ["nac", "nau", "nalu"]
+    assert drawn[0].get_suptitle() == "only sgd, learning_rate=0.001: 3 of 30 cells"
+
+
 def test_of_many_units_the_first_twelve_are_shown_and_the_title_says_so(tmp_path, drawn):
     plots.curves(grid(tmp_path, [f"unit {i}" for i in range(17)]), tmp_path / "curves.png")
     assert legend_of(drawn[0])[:-1] == [f"unit {i}" for i in range(12)]

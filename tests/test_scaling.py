@@ -1,6 +1,5 @@
 """scripts/scaling.py: its measurements with tiny settings, its picture from a file, and what it refuses."""
 
-import importlib.util
 import json
 import math
 import subprocess
@@ -14,19 +13,10 @@ from PIL import Image
 
 from experiments import build
 from nalu_jax import functional
+from scripts import scaling, scaling_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("scaling", ROOT / "scripts" / "scaling.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["scaling"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-scaling = load_script()
 TINY = scaling.Effort(seconds=0.01, rounds=2, points=1, heaviest=1)
 
 
@@ -38,7 +28,7 @@ def made_up(x=(1, 10), curves=("nac",), **more):
 
 ALL = {
     "seeds": made_up(x=(1, 10_000), curves=("nac", "nalu")),
-    "inputs": made_up(),
+    "inputs": made_up(batch=128),
     "hidden": made_up(curves=(scaling.COLUMNS, scaling.MATRIX), few_outputs=8),
     "units": made_up(x=("nac", "nalu"), curves=("speed",)),
     "blocks": made_up(chosen=5),
@@ -71,8 +61,8 @@ def keeping(monkeypatch):
 def drawn(monkeypatch):
     """The figures that were saved."""
     figures = []
-    save = scaling.save
-    monkeypatch.setattr(scaling, "save", lambda figure, path: (figures.append(figure), save(figure, path)))
+    save = scaling_picture.save
+    monkeypatch.setattr(scaling_picture, "save", lambda figure, path: (figures.append(figure), save(figure, path)))
     return figures
 
 
@@ -230,7 +220,7 @@ def test_curves_are_medians_on_logarithmic_axes(folder, drawn):
 
 
 def test_a_part_that_is_not_there_leaves_a_word_in_its_place(tmp_path, drawn):
-    scaling.draw({"seeds": ALL["seeds"]}, tmp_path / "picture.png")
+    scaling_picture.draw({"seeds": ALL["seeds"]}, tmp_path / "picture.png")
     words = [text.get_text() for panel in drawn[0].axes for text in panel.texts]
     assert words.count("not measured") == 5
 
@@ -238,15 +228,15 @@ def test_a_part_that_is_not_there_leaves_a_word_in_its_place(tmp_path, drawn):
 def test_places_without_a_measurement_end_their_curve(tmp_path, drawn):
     found = made_up(x=(1, 10, 100))
     found["curves"]["nac"][2] = None
-    scaling.draw({"seeds": found}, tmp_path / "picture.png")
+    scaling_picture.draw({"seeds": found}, tmp_path / "picture.png")
     assert list(drawn[0].axes[0].get_lines()[0].get_xdata()) == [1, 10]
 
 
 @pytest.mark.parametrize(("number", "text"), [(0.5, "0.5"), (20, "20"), (1e5, "100k"), (2e6, "2M"), (5e9, "5G")])
 def test_ticks_are_short(number, text):
-    assert scaling.short(number) == text
+    assert scaling_picture.short(number) == text
 
 
 def test_an_axis_shows_a_factor_of_ten_at_least():
-    assert scaling.spanned((1.0, 1.0)) == pytest.approx((10**-0.5, 10**0.5))
-    assert scaling.spanned((1.0, 1000.0)) == pytest.approx((1.0, 1000.0))
+    assert scaling_picture.spanned((1.0, 1.0)) == pytest.approx((10**-0.5, 10**0.5))
+    assert scaling_picture.spanned((1.0, 1000.0)) == pytest.approx((1.0, 1000.0))
