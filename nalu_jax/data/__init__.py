@@ -1,0 +1,1 @@
+"""Arrays from disk: what tasks learn from that no formula gives."""
