@@ -12,9 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+import nalu_jax.sequences
 import nalu_jax.tasks
 import nalu_jax.units  # noqa: F401  (registers the units)
-from experiments.faults import ConfigError
+from experiments.faults import ConfigError, EnvironmentFault
+from nalu_jax.cells import unit_within
+from nalu_jax.data.mnist import DataFault
 from nalu_jax.distributed import Layout, by_seed, layout_for, pad_seeds, place, replicated, seed_mesh
 from nalu_jax.learners import supervised, with_reinit
 from nalu_jax.learners.supervised import declared_penalties
@@ -73,7 +76,7 @@ def network(config: ConfigDict):
     with naming("unit"):
         unit = options.pop("name")
         options = unit_options(**options)
-        make_unit(unit, 1, options)
+        make_unit(unit_within(unit), 1, options)
     with naming("network"):
         return NETWORKS[fields.pop("name")](unit, options, **fields)
 
@@ -93,7 +96,7 @@ def penalties(config: ConfigDict) -> dict[str, Penalty]:
         with naming(f"penalties.{name}"):
             made[name] = Penalty(**fields.to_dict())
     if made:
-        declared = _declared_penalties(as_json(config, "unit", "network"), config.task.input_size)
+        declared = _declared_penalties(as_json(config, "unit", "network"), task_spec(config).example)
         for name in made:
             if name not in declared:
                 names = ", ".join(sorted(declared)) or "none"
@@ -102,8 +105,8 @@ def penalties(config: ConfigDict) -> dict[str, Penalty]:
 
 
 @functools.cache
-def _declared_penalties(sections: str, input_size: int) -> set[str]:
-    return declared_penalties(network(from_json(sections)), input_size)
+def _declared_penalties(sections: str, example: Any) -> set[str]:
+    return declared_penalties(network(from_json(sections)), example)
 
 
 def reinit(config: ConfigDict) -> Reinit:
@@ -113,7 +116,7 @@ def reinit(config: ConfigDict) -> Reinit:
 
 
 def setup(config: ConfigDict) -> Setup:
-    """What the seeds of a cell are given: its task, and the numbers of its recipe."""
+    """What the seeds of a cell are given: its task, and the numbers of its recipe. EnvironmentFault without its data."""
     numbers = {
         "learning_rate": jnp.float32(optimizer(config).learning_rate),
         "penalties": {
@@ -124,7 +127,10 @@ def setup(config: ConfigDict) -> Setup:
             for name, penalty in penalties(config).items()
         },
     }
-    return Setup(task_spec(config).task, numbers)
+    try:
+        return Setup(task_spec(config).task, numbers)
+    except DataFault as error:
+        raise EnvironmentFault(f"config.task.data: {error}") from error
 
 
 def learner(config: ConfigDict) -> Learner:
@@ -140,7 +146,7 @@ def learner(config: ConfigDict) -> Learner:
         )
     if not rule.every:
         return trained
-    example = jnp.zeros((config.task.input_size, 1), jnp.float32)
+    example = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), task_spec(config).example)
     with naming("reinit"):
         return with_reinit(
             trained,
@@ -174,7 +180,8 @@ def _programs(sections: str, layout: Layout, count: int, leaves: tuple, structur
 
 def layout(config: ConfigDict, cases: int = 1) -> Layout:
     """How the seeds of so many cells that train together lie on this machine's devices."""
-    bytes_a_seed = cases * config.batch_size * config.task.input_size * np.float32().itemsize
+    example = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(task_spec(config).example))
+    bytes_a_seed = cases * config.batch_size * example
     with naming(""):
         return layout_for(seed_mesh(), num_seeds=schedule(config).num_seeds, bytes_a_seed=bytes_a_seed, block=config.block)
 
@@ -196,6 +203,13 @@ def check(config: ConfigDict) -> None:
     learner(config)
     penalties(config)
     layout(config)
+    same_outputs(config)
+
+
+def same_outputs(config: ConfigDict) -> None:
+    """ConfigError unless a cell's network puts out as many numbers as its task asks for."""
+    if (outputs := config.network.get("outputs", 1)) != (asked := task_spec(config).outputs):
+        raise ConfigError(f"config.network.outputs must be {asked} for {config.task.name}, got {outputs!r}")
 
 
 @contextlib.contextmanager
@@ -217,8 +231,11 @@ def untrained_errors(configs: list[ConfigDict]) -> list[dict[str, float]]:
     """Mean test and validation error of untrained dense networks on each cell's task: 100 on the scale of the 2018 paper.
 
     The paper divides by the error of one random model, the same for all columns of a table (Trask et al. 2018, appendix
-    B). Here it is the mean over the cell's seeds of linear networks of the same size before their first step.
+    B). Here it is the mean over the cell's seeds of linear networks of the same size before their first step. Tasks that
+    no paper scores so have none.
     """
+    if not task_spec(configs[0]).scored:
+        return [{} for _ in configs]
     dense = [config.copy_and_resolve_references() for config in configs]
     for config in dense:
         config.unit.name = "linear"

@@ -23,6 +23,7 @@ from nalu_jax.loop import Run, diverged, run_seeds
 from nalu_jax.random import generator_of
 from nalu_jax.stats import success_rate
 from nalu_jax.tensorboard import POINTS, TensorBoard
+from nalu_jax.types import Sequences
 from nalu_jax.writer import MetricsFile, summarise
 
 CHUNK_SECONDS = 1.0
@@ -159,6 +160,7 @@ def write_results(cell: Cell, files: Files, run: Run, untrained: dict[str, float
         "steps": build.schedule(cell.config).num_steps,
         "threshold": build.task_spec(cell.config).threshold,
         "untrained": untrained,
+        "predictors": build.task_spec(cell.config).predictors(),
         "environment_changes": changes,
     }
     write_atomic(files.result, json.dumps(result, indent=2).encode())
@@ -187,13 +189,19 @@ def seed_rows(axes: dict[str, Any], run: Run) -> list[dict[str, Any]]:
 
 
 def show_results(tensorboard: TensorBoard, cell: Cell, run: Run, rows: list[dict[str, Any]], step: int) -> None:
-    """Adds the weights of the best seed and the table of settings and results to TensorBoard."""
-    from experiments import plots
+    """Adds pictures of the best seed and the table of settings and results to TensorBoard."""
+    from experiments import plots, sequence_plots
 
     errors = [math.inf if row["interpolation_mse"] is None else row["interpolation_mse"] for row in rows]
     best = int(np.argmin(errors))
     params = jax.tree.map(lambda leaf: leaf[best], run.record.best_params)
-    tensorboard.image("weights of the best seed", plots.weight_pixels(cell.config, params, rows[best]["seed"]), step)
+    pictures = {"weights of the best seed": plots.weight_pixels(cell.config, params, rows[best]["seed"])}
+    if isinstance(build.task_spec(cell.config).example, Sequences):
+        pictures["a sequence and its totals"] = sequence_plots.strip_pixels(cell.config, params)
+        pictures["what it reads in an image"] = sequence_plots.reading_pixels(cell.config, params)
+    for title, pixels in pictures.items():
+        if pixels is not None:
+            tensorboard.image(title, pixels, step)
     # TensorBoard sorts the columns by name and shows the first five: capitals come first.
     swept = {axis_path(cell.config, axis) for axis in cell.axes}
     fields = {axis.capitalize(): value for axis, value in cell.axes.items()} | {

@@ -80,7 +80,7 @@ class CellProgress:
             return ""
         steps_per_second = (self.step - first) / (now - since)
         left = (self.num_steps - self.step) / steps_per_second
-        return f"{steps_per_second * self.num_seeds / 1000:,.0f}k seed-steps/s, {clock(left)} to go, "
+        return f"{speed(steps_per_second * self.num_seeds)} seed-steps/s, {clock(left)} to go, "
 
     def __enter__(self) -> "CellProgress":
         return self
@@ -90,3 +90,10 @@ class CellProgress:
         self.bar.stop()
         taken = f" in {clock(self.now() - self.began[0])}" if self.began else ""
         self.say(f"{self.figures or 'stopped'} after {self.step:,} steps{taken}")
+
+
+def speed(rate: float) -> str:
+    """A number a second as people read it: 238k, 1,053k, 640, 9.5."""
+    if rate >= 10_000:
+        return f"{rate / 1000:,.0f}k"
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"

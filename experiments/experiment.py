@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from experiments import build, tables
+from experiments import build, lengths, tables
 from experiments.cell import run_group
 from experiments.console import CellProgress
 from experiments.environment import describe, differences
@@ -40,7 +40,8 @@ def run_experiment(config: ConfigDict, workdir: Path, *, fresh: bool, console: C
             console.print("interrupted; everything is saved, and the same command goes on from here", soft_wrap=True)
             return INTERRUPTED
         results = finished(grid, workdir)
-        console.print(tables.terminal_table(results))
+        sequences = lengths.known_lengths(results)
+        console.print(lengths.terminal_table(results) if sequences else tables.terminal_table(results))
         console.print(
             f"tables, curves and weights: {workdir}    curves live: tensorboard --logdir {workdir}", soft_wrap=True
         )
@@ -62,7 +63,7 @@ def train(grid: list[Cell], together: list[list[Cell]], workdir: Path, console: 
         num_seeds = schedule.num_seeds * len(group)
         with CellProgress(console, label, num_steps=schedule.num_steps, num_seeds=num_seeds) as progress:
             run_group(group, [Files(workdir / cell.name) for cell in group], progress, stopping, environment)
-        tables.write_tables(finished(grid, workdir), workdir)
+        write_tables(finished(grid, workdir), workdir)
         stopping.check()
     draw(grid, workdir)
 
@@ -87,14 +88,23 @@ def trusted_environment() -> dict[str, Any]:
 
 def draw(grid: list[Cell], workdir: Path) -> None:
     """Writes tables and pictures of the whole grid."""
-    from experiments import plots
+    from experiments import plots, sequence_plots
 
-    results = finished(grid, workdir)
-    tables.write_tables(results, workdir)
-    plots.weights(results, [cell.config for cell in grid], workdir / "weights.png")
+    results, configs = finished(grid, workdir), [cell.config for cell in grid]
+    write_tables(results, workdir)
+    plots.weights(results, configs, workdir / "weights.png")
+    sequence_plots.lengths(results, workdir / "lengths.png")
+    sequence_plots.strip(results, configs, workdir / "strip.png")
+    sequence_plots.reads(results, configs, workdir / "reads.png")
     plots.ranges(results, workdir / "ranges.png")
     plots.rates(results, workdir / "rates.png")
     plots.curves(results, workdir / "curves.png")
+
+
+def write_tables(results: list[CellResult], workdir: Path) -> None:
+    """Writes the tables of the cells that are finished."""
+    tables.write_tables(results, workdir)
+    lengths.write_lengths(results, workdir)
 
 
 def finished(grid: list[Cell], workdir: Path) -> list[CellResult]:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from experiments.config import axis_path, set_at
 from experiments.faults import ConfigError
 from experiments.recipe import completed
+from nalu_jax.cells import unit_within
 from nalu_jax.registry import UNITS, UnknownName
 from nalu_jax.units import Unit
 
@@ -58,11 +59,11 @@ def cells(config: ConfigDict) -> Iterator[Cell]:
 
 
 def unit_of(config: ConfigDict) -> Unit:
-    """The unit that a cell is about."""
+    """The unit that a cell is about; a recurrent cell is about the unit in it."""
     if "name" not in config.unit:
         raise ConfigError("config.unit.name is missing: give it, or a grid over unit")
     try:
-        return UNITS[config.unit.name](1)
+        return UNITS[unit_within(config.unit.name)](1)
     except UnknownName as error:
         raise ConfigError(f"config.unit: {error}") from error
 

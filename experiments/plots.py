@@ -4,7 +4,7 @@ import io
 import itertools
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from experiments import build
 from experiments.results import CellResult
 from experiments.tables import summary_row
+from nalu_jax.cells import UnitCell
 from nalu_jax.checkpoint import unpack, write_atomic
 from nalu_jax.learners.supervised import effective_weights
 from nalu_jax.random import Purpose, key_at
@@ -45,6 +46,7 @@ ERRORS = {"interpolation_mse": "interpolation", "extrapolation_mse": "extrapolat
 SMALLEST, LARGEST = 1e-14, 1e14  # errors beyond are drawn at the edge
 SPARSE = 1e-8  # so are sparsity errors below
 MOST_CURVES, MOST_WEIGHTS = 12, 40
+MOST_ABREAST = 4  # matrices of a grid without operations, in a row
 
 
 def sign(operation: Any) -> str:
@@ -122,7 +124,8 @@ def curves(results: list[CellResult], path: Path) -> None:
     for column, operation in enumerate(operations):
         panels[0, column].set_title(sign(operation))
         panels[1, column].set_xlabel("step")
-        for threshold in {r.result["threshold"] for r in results if r.axes.get("operation", "") == operation}:
+        thresholds = {r.result["threshold"] for r in results if r.axes.get("operation", "") == operation}
+        for threshold in thresholds - {0}:
             panels[1, column].axhline(threshold, color="0.25", linestyle=(0, (4, 3)), linewidth=0.9, label="solved below")
     for row, name in enumerate(ERRORS.values()):
         panels[row, 0].set_ylabel(f"{name} error (MSE)")
@@ -132,7 +135,7 @@ def curves(results: list[CellResult], path: Path) -> None:
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.margins(x=0.01)
     handles = {line.get_label(): line for panel in panels[1] for line in panel.get_lines()}
-    handles = {label: handles[label] for label in [*labels, "solved below"]}
+    handles = {label: handles[label] for label in [*labels, "solved below"] if label in handles}
     outside_legend(figure, handles, f"median and quartiles\nof {len(results[0].seeds['seed'])} seeds")
     if note:
         figure.suptitle(note, fontsize=10)
@@ -146,11 +149,10 @@ def quiet(panel: Axes) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def outside_legend(figure: Figure, handles: dict[str, Any], title: str) -> None:
-    """A legend beside the panels."""
-    legend = figure.legend(
-        handles.values(), handles, loc="outside right upper", frameon=False, title=title, alignment="left"
-    )
+def outside_legend(figure: Figure, handles: dict[str, Any], title: str, **options: Any) -> None:
+    """A legend beside the panels, with options of matplotlib's."""
+    options |= {"loc": "outside right upper", "frameon": False, "alignment": "left"}
+    legend = figure.legend(handles.values(), handles, title=title, **options)
     legend.get_title().set_fontsize(9)
 
 
@@ -299,47 +301,105 @@ def draw_interval(panel: Axes, place: float, look: dict[str, Any], interval: np.
 
 
 def weights(results: list[CellResult], configs: list[ConfigDict], path: Path) -> bool:
-    """The weights of each cell's best seed, a row a unit, a column an operation.
+    """The weights of each cell's best seed, a row a unit, a column an operation; side by side if there is one operation.
 
-    More cells than a picture can hold have none: nothing is written, and the answer is False.
+    Cells that declare no weights are left out. If all do, or if there are more than a picture can hold, nothing is written,
+    and the answer is False.
     """
     if len(results) > MOST_WEIGHTS:
         return False
-    operations = values_of(results, "operation")
-    labels = list(dict.fromkeys(name_cell(result) for result in results))
-    figure = Figure(figsize=(3.1 * len(operations), 1.5 * len(labels) + 0.6), layout="constrained")
-    grid = figure.subfigures(len(labels), len(operations), squeeze=False, wspace=0.02, hspace=0.04)
+    shown = []
     for result, config in zip(results, configs, strict=True):
-        place = grid[labels.index(name_cell(result)), operations.index(result.axes.get("operation", ""))]
-        draw_weights(place, config, best_params(result, config), int(result.seeds["seed"][result.best_seed()]))
-        solved = "solved" if result.solved[result.best_seed()] else "not solved"
-        place.suptitle(f"{name_cell(result)}, {sign(result.axes.get('operation', ''))}: {solved}", fontsize=9)
+        seed = int(result.seeds["seed"][result.best_seed()])
+        if strips := weight_strips(config, best_params(result, config), seed):
+            shown.append((result, strips))
+    if not shown:
+        return False
+    operations = values_of([result for result, _ in shown], "operation")
+    labels = list(dict.fromkeys(name_cell(result) for result, _ in shown))
+    columns = len(operations) if len(operations) > 1 else min(len(labels), MOST_ABREAST)
+    rows = len(labels) if len(operations) > 1 else math.ceil(len(labels) / columns)
+    height = max(1.5, 0.4 + max(sum(strip.inches for strip in strips) for _, strips in shown))
+    figure = Figure(figsize=(3.1 * columns, height * rows + 0.1), layout="constrained")
+    grid = figure.subfigures(rows, columns, squeeze=False, wspace=0.02, hspace=0.04)
+    for result, strips in shown:
+        row, column = labels.index(name_cell(result)), operations.index(result.axes.get("operation", ""))
+        place = grid[row, column] if len(operations) > 1 else grid.flat[row]
+        draw_strips(place, strips)
+        title = ", ".join(filter(None, [name_cell(result), sign(result.axes.get("operation", ""))]))
+        if result.result["threshold"]:
+            title += ": solved" if result.solved[result.best_seed()] else ": not solved"
+        place.suptitle(title, fontsize=9)
     save(figure, path)
     return True
 
 
-def weight_pixels(config: ConfigDict, params: Any, seed: int) -> np.ndarray:
-    """The weights of one seed as a picture, uint8[height, width, 3]."""
-    figure = Figure(figsize=(4.0, 2.0), dpi=120, layout="constrained")
+def weight_pixels(config: ConfigDict, params: Any, seed: int) -> np.ndarray | None:
+    """The weights of one seed as a picture, uint8[height, width, 3]; None if its network declares none."""
+    if not (strips := weight_strips(config, params, seed)):
+        return None
+    height = max(2.0, 0.4 + sum(strip.inches for strip in strips))
+    figure = Figure(figsize=(4.0, height), dpi=120, layout="constrained")
     figure.suptitle(f"seed {seed}", fontsize=9)
-    draw_weights(figure, config, params, seed)
+    draw_strips(figure, strips)
+    return pixels(figure)
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """A figure as uint8[height, width, 3]."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def draw_weights(figure: Figure | SubFigure, config: ConfigDict, params: Any, seed: int) -> None:
-    """Each effective weight matrix as a strip, outputs downwards; above them what a and b are the sums of."""
-    task = build.task_spec(config).task
-    draw = np.asarray(task.init(key_at(Purpose.TASK, jnp.uint32(seed))))
-    declared = effective_weights(build.network(config), params, task.interpolation[:, :1])
-    strips = [("a, b", 0.6 * draw.T, "Greys")]
+class Strip(NamedTuple):
+    """A matrix as it is drawn."""
+
+    label: str
+    matrix: np.ndarray  # [outputs, inputs]
+    colours: str
+    read: int | None = None  # inputs that are read of an image, before those that a recurrent cell remembers
+
+    @property
+    def inches(self) -> float:
+        """How high it must be for its rows to be told apart."""
+        return max(0.36, 0.1 * len(self.matrix))
+
+
+def weight_strips(config: ConfigDict, params: Any, seed: int) -> list[Strip]:
+    """Each effective weight matrix; above them what a and b are the sums of. Nothing if the network declares no weights."""
+    spec, model = build.task_spec(config), build.network(config)
+    declared = effective_weights(model, params, zeros(spec.example))
+    remembers = isinstance(getattr(model, "cell", None), UnitCell)
+    strips = []
     for path, matrix in jax.tree_util.tree_leaves_with_path(declared):
-        layer, name = (str(key.key) for key in path)
-        strips.append((f"{name}{int(layer.rsplit('_', 1)[-1]) + 1}", np.asarray(matrix).T, "RdBu_r"))
-    panels = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
-    for panel, (label, matrix, colours) in zip(panels, strips, strict=True):
-        draw_strip(panel, label, matrix, colours)
+        layer, name = (str(key.key) for key in path[-2:])
+        number = layer.rsplit("_", 1)[-1]
+        label = f"{name}{int(number) + 1}" if number.isdigit() else name
+        read = len(matrix) - spec.outputs if remembers else None
+        strips.append(Strip(label, np.asarray(matrix).T, "RdBu_r", read))
+    if not strips:
+        return []
+    draw = np.asarray(spec.task.init(key_at(Purpose.TASK, jnp.uint32(seed))))
+    return [Strip("a, b", 0.6 * draw.T, "Greys"), *strips] if draw.size else strips
+
+
+def draw_strips(figure: Figure | SubFigure, strips: list[Strip]) -> None:
+    """Matrices one below the other, their outputs downwards."""
+    heights = [strip.inches for strip in strips]
+    panels = figure.subplots(len(strips), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for panel, strip in zip(panels, strips, strict=True):
+        draw_strip(panel, strip.label, strip.matrix, strip.colours)
+        if strip.read is not None:
+            panel.axvline(strip.read - 0.5, color="black", linewidth=1.2)
+            inputs = strip.matrix.shape[1]
+            panel.set_xticks([(strip.read - 1) / 2, (strip.read + inputs - 1) / 2], ["read", "remembered"], fontsize=7)
+            panel.tick_params(length=0, pad=2)
+
+
+def zeros(shapes: Any) -> Any:
+    """Arrays of these shapes and types."""
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def draw_strip(panel: Axes, label: str, matrix: np.ndarray, colours: str) -> None:
@@ -356,8 +416,8 @@ def draw_strip(panel: Axes, label: str, matrix: np.ndarray, colours: str) -> Non
 
 def best_params(result: CellResult, config: ConfigDict) -> Any:
     """The parameters of the cell's best seed, at its best evaluation."""
-    task, model = build.task_spec(config).task, build.network(config)
-    one = jax.eval_shape(lambda key: model.init(key, task.interpolation[:, :1])["params"], jax.random.key(0))
+    example, model = build.task_spec(config).example, build.network(config)
+    one = jax.eval_shape(lambda key, inputs: model.init(key, inputs)["params"], jax.random.key(0), example)
     seeds = len(result.seeds["seed"])
     template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((seeds, *leaf.shape), leaf.dtype), one)
     stored = unpack(result.files.params.read_bytes(), {"best": template, "last": template})

@@ -69,7 +69,7 @@ def readable(row: dict[str, Any], axes: list[str]) -> dict[str, str]:
 
 
 def write_tables(results: list[CellResult], folder: Path) -> None:
-    """Writes summary.{csv,md,tex}, seeds.csv and, unless the grid is one over ranges, scores.{md,tex}."""
+    """Writes summary.{csv,md,tex}, seeds.csv and, where papers score so, scores.{md,tex}."""
     rows = [summary_row(result) for result in results]
     write_csv(folder / "summary.csv", rows)
     write_csv(folder / "seeds.csv", seed_rows(results))
@@ -80,22 +80,35 @@ def write_tables(results: list[CellResult], folder: Path) -> None:
         "and extrapolation: median squared error over all seeds."
     )
     write_table(folder / "summary", people, caption)
-    if "interpolation_range" not in results[0].axes:  # the score compares units on one task
+    # The score compares units on one task, and on those that papers score.
+    if "interpolation_range" not in results[0].axes and results[0].result["untrained"]:
         write_table(folder / "scores", score_rows(results), SCORES_CAPTION)
 
 
 def write_table(stem: Path, rows: list[dict[str, str]], caption: str) -> None:
     """Writes a table as Markdown and as LaTeX (booktabs)."""
-    markdown = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
-    write_atomic(stem.with_suffix(".md"), f"{markdown}\n\n{caption}\n".encode())
+    write_tables_of(stem, [(rows, caption)])
+
+
+def write_tables_of(stem: Path, tables: list[tuple[list[dict[str, str]], str]]) -> None:
+    """Writes tables, each with its caption, into one file as Markdown and one as LaTeX (booktabs)."""
+    markdown = [
+        f"{tabulate(rows, headers='keys', tablefmt='github', disable_numparse=True)}\n\n{note}" for rows, note in tables
+    ]
+    write_atomic(stem.with_suffix(".md"), ("\n\n".join(markdown) + "\n").encode())
+    latex = [as_latex(rows, caption) for rows, caption in tables]
+    write_atomic(stem.with_suffix(".tex"), ("% needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n").encode())
+
+
+def as_latex(rows: list[dict[str, str]], caption: str) -> str:
+    """A table as LaTeX, its caption as a comment below."""
     latex = tabulate(rows, headers="keys", tablefmt="latex_booktabs", disable_numparse=True)
     for character, command in LATEX.items():
         latex = latex.replace(character, command)
-    note = caption.replace("%", r"\%")
-    write_atomic(stem.with_suffix(".tex"), f"% needs \\usepackage{{booktabs}}\n{latex}\n% {note}\n".encode())
+    return f"{latex}\n% " + caption.replace("%", r"\%")
 
 
-LATEX = {"–": "--", "√": r"$\surd$", "×": r"$\times$", "÷": r"$\div$", "−": "$-$", "²": "$^2$"}
+LATEX = {"–": "--", "√": r"$\surd$", "×": r"$\times$", "÷": r"$\div$", "−": "$-$", "²": "$^2$", "∞": r"$\infty$"}
 
 
 def seed_rows(results: list[CellResult]) -> list[dict[str, Any]]:

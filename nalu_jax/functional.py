@@ -429,7 +429,9 @@ def sparsity_error(weights: Any) -> Array:
     """How far effective weights are from {-1, 0, 1}: max over all matrices and entries of min(|W|, |1 - |W||), f32[].
 
     Madsen & Johansen 2020 (arXiv 2001.05016), section 4.2. 0 is a discrete solution; values above 0.5 are possible only
-    for weights beyond 1.5 in size.
+    for weights beyond 1.5 in size. NaN where there are no matrices.
     """
     sizes = [jnp.abs(w) for w in jax.tree.leaves(weights)]
+    if not sizes:
+        return jnp.float32(jnp.nan)
     return jnp.max(jnp.stack([jnp.max(jnp.minimum(size, jnp.abs(1 - size))) for size in sizes]))

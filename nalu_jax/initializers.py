@@ -73,6 +73,15 @@ def scaled_uniform(gain: float, mode: str) -> Initializer:
     return init
 
 
+def torch_default(fan_in: int) -> Initializer:
+    """U(-r, r) with r = 1 / √fan_in: how PyTorch starts the weights and biases of its dense layers and convolutions.
+
+    ``fan_in`` is how many numbers each output is computed from: shapes do not tell it for a bias or a convolution. Its
+    documentation of ``torch.nn.Linear`` and ``torch.nn.Conv2d``.
+    """
+    return uniform(1 / math.sqrt(fan_in))
+
+
 def nau_uniform(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
     """U(-r, r) with r = min(1/2, √(6 / (in + out))): NAU, NRU and the modified RealNPU.
 

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nalu_jax.registry import INITIALIZERS, NETWORKS, UNITS, nearest
+from nalu_jax.registry import INITIALIZERS, NETWORKS, TRUNKS, UNITS, nearest
 from nalu_jax.units import Unit
 
 
@@ -43,10 +43,34 @@ def single(unit: str, options: Mapping[str, Any]) -> nn.Module:
     Raises ValueError for an unknown unit (with the known ones) and for one that makes two outputs of a feature.
     """
     made = make_unit(unit, 1, options)
-    outputs, _ = jax.eval_shape(made.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct((2, 1), jnp.float32))
-    if outputs.shape[0] != 1:
-        raise ValueError(f"a network of a single unit needs one with one output, got {unit!r} with {outputs.shape[0]}")
+    if (outputs := outputs_of(made)) != 1:
+        raise ValueError(f"a network of a single unit needs one with one output, got {unit!r} with {outputs}")
     return nn.Sequential([made])
+
+
+@NETWORKS.register("image_classifier")
+def image_classifier(unit: str, options: Mapping[str, Any], *, trunk: Mapping[str, Any], outputs: int) -> nn.Module:
+    """A network that reads images and has the unit as its last layer: images [h, w, n] → logits [outputs, n].
+
+    ``trunk`` is the name of one of ``nalu_jax.trunks`` and those of its fields that are to differ; the unit stands in the
+    place of its last dense layer. Trask et al. 2018, section 4.6.
+
+    Raises ValueError for an unknown unit or trunk, and unless the unit makes ``outputs`` outputs of as many features.
+    """
+    if not isinstance(outputs, int) or outputs < 1:
+        raise ValueError(f"outputs must be a positive integer, got {outputs!r}")
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in trunk.items()}
+    last = make_unit(unit, outputs, options)
+    if (made := outputs_of(last)) != outputs:
+        raise ValueError(f"an image classifier needs a unit with an output for each class, got {unit!r} with {made}")
+    reader = TRUNKS[str(fields.pop("name"))](features=0)
+    return nn.Sequential([reader.clone(**fields), last])
+
+
+def outputs_of(unit: Unit) -> int:
+    """How many outputs a unit has: its features, or twice as many."""
+    outputs, _ = jax.eval_shape(unit.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct((2, 1), jnp.float32))
+    return outputs.shape[0]
 
 
 def make_unit(name: str, features: int, options: Mapping[str, Any]) -> Unit:

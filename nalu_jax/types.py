@@ -12,13 +12,24 @@ Metrics = dict[str, Array]
 Numbers = Any  # a tree of numbers
 
 
+class Sequences(NamedTuple):
+    """Sequences of images: each image once, and at which place of which sequence it stands.
+
+    What reads the images then does so once for each, however often and wherever it is seen.
+    """
+
+    images: Array  # f32[height, width, images]
+    order: Array  # i32[time, batch], indices of images
+
+
 class Batch(NamedTuple):
     """Examples as columns: inputs ``[in, batch]``, targets ``[out, batch]``.
 
-    ``keep`` ``[batch]`` is False for the rows of a fixed batch that do not count for this seed; None means that all do.
+    Inputs may be images ``[height, width, batch]`` too, or Sequences, whose targets are ``[out, time, batch]``. ``keep``
+    ``[batch]`` is False for the rows of a fixed batch that do not count for this seed; None means that all do.
     """
 
-    inputs: Array
+    inputs: Any
     targets: Array
     keep: Array | None = None
 

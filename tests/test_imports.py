@@ -32,9 +32,15 @@ MAY_IMPORT = {
     "nalu_jax/units/*.py": JAX
     | {"flax", FUNCTIONAL, INITIALIZERS, BOUNDED, RECIPES, REGISTRY, TYPES, "nalu_jax.units", OWN_PACKAGE},
     "nalu_jax/networks.py": JAX | {"flax", REGISTRY, "nalu_jax.units", TYPES},
+    "nalu_jax/cells.py": JAX | {"flax", "nalu_jax.networks", REGISTRY, "nalu_jax.units", TYPES},
+    "nalu_jax/sequences.py": JAX | {"flax", "nalu_jax.cells", "nalu_jax.trunks", REGISTRY, TYPES},
+    "nalu_jax/convolution.py": {"jax", TYPES},
+    "nalu_jax/trunks.py": {"jax", "flax", "nalu_jax.convolution", "nalu_jax.units"}
+    | {FUNCTIONAL, INITIALIZERS, REGISTRY, TYPES},
     "nalu_jax/random.py": JAX | {TYPES},
     "nalu_jax/lowering.py": {"jax"},
-    "nalu_jax/tasks/*.py": JAX | {FUNCTIONAL, REGISTRY, TYPES, "nalu_jax.tasks"},
+    "nalu_jax/data/*.py": {"numpy", "pooch", REGISTRY},
+    "nalu_jax/tasks/*.py": JAX | {FUNCTIONAL, REGISTRY, TYPES, "nalu_jax.data", "nalu_jax.tasks"},
     "nalu_jax/optimizers.py": {"jax", "optax", RECIPES, REGISTRY},
     "nalu_jax/learners/*.py": JAX
     | {"flax", "optax", BOUNDED, FUNCTIONAL, LOWERING, RECIPES, "nalu_jax.random", TYPES, "nalu_jax.learners"},
@@ -49,7 +55,7 @@ MAY_IMPORT = {
     "nalu_jax/selftest.py": JAX,
     "nalu_jax/__init__.py": {"nalu_jax.units"},
     # Only experiments know settings and screens. All of nalu_jax is theirs, but a config page is reached by --config alone.
-    "experiments/*.py": JAX | SCREENS | {"absl", "filelock", "ml_collections", "nalu_jax", "experiments"},
+    "experiments/*.py": JAX | SCREENS | {"absl", "scipy", "filelock", "ml_collections", "nalu_jax", "experiments"},
     "configs/*.py": {"ml_collections"},
 }
 

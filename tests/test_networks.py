@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import nalu_jax.trunks  # noqa: F401  (registers the trunks)
 from nalu_jax.initializers import glorot_uniform, madsen_johansen
-from nalu_jax.networks import single, two_layer, unit_options
-from nalu_jax.registry import UNITS, UnknownName
+from nalu_jax.networks import image_classifier, single, two_layer, unit_options
+from nalu_jax.registry import TRUNKS, UNITS, UnknownName
 from nalu_jax.units import NAC, NALU, NAU, NMU, SNMU, Activation, GatedNAUNMU, Linear, NACMul
 from nalu_jax.units.nac import NACMulNMU, NACMulSigma
 
@@ -174,3 +175,39 @@ def test_options_are_fields_of_some_unit_and_a_list_becomes_a_tuple():
 def test_a_single_unit_with_two_outputs_is_refused():
     with pytest.raises(ValueError, match="needs one with one output, got 'crelu' with 2"):
         single("crelu", {})
+
+
+# Networks that read images
+
+
+def test_an_image_classifier_is_the_unit_behind_the_hidden_layer_of_its_trunk():
+    images = np.random.RandomState(0).normal(size=(16, 16, 3)).astype(np.float32)
+    network = image_classifier("linear", {}, trunk={"name": "segui"}, outputs=6)
+    params = network.init(jax.random.key(0, impl="rbg"), images)["params"]
+    trunk, last = params["layers_0"], params["layers_1"]
+    hidden = TRUNKS["segui"](features=0).apply({"params": trunk}, images)
+    assert hidden.shape == (32, 3)
+    logits = network.apply({"params": params}, images)
+    # A matrix product in NumPy against one in JAX.
+    np.testing.assert_allclose(logits, last["w"].T @ hidden + last["b"][:, None], rtol=1e-5, atol=1e-5)
+
+
+def test_the_fields_of_a_trunk_may_be_changed_and_a_list_becomes_a_tuple():
+    network = image_classifier("nac", OPTIONS, trunk={"name": "segui", "filters": [8, 16], "hidden": 20}, outputs=6)
+    trunk, last = network.layers
+    assert (trunk.filters, trunk.hidden, trunk.features) == ((8, 16), 20, 0)
+    assert isinstance(last, NAC) and (last.features, last.initializer) == (6, glorot_uniform)
+
+
+@pytest.mark.parametrize(
+    ("unit", "trunk", "outputs", "sentence"),
+    [
+        ("crelu", "segui", 6, "needs a unit with an output for each class, got 'crelu' with 12"),
+        ("nallu", "segui", 6, "unknown unit 'nallu': did you mean 'nalu'"),
+        ("nac", "segu", 6, "unknown trunk 'segu': did you mean 'segui'"),
+        ("nac", "segui", 0, "outputs must be a positive integer, got 0"),
+    ],
+)
+def test_an_image_classifier_that_cannot_be_is_refused(unit, trunk, outputs, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        image_classifier(unit, {}, trunk={"name": trunk}, outputs=outputs)

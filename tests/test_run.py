@@ -566,7 +566,7 @@ def test_at_a_terminal_there_is_a_live_line_that_makes_way_for_the_table(tmp_pat
     assert code == 0, text
     live = re.findall(r"1/1 linear-sub [━╸╺ ]+ ([^\r\n]*)", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
     assert live[0].startswith("compiling")
-    assert any(re.match(r"[\d,]+k seed-steps/s, \d+:\d\d to go, interpolation .*solved \d/5", line) for line in live), live
+    assert any(re.match(r"[\d,.]+k? seed-steps/s, \d+:\d\d to go, interpolation .*solved \d/5", line) for line in live), live
     said, header, row, *_ = screen(text)
     assert re.match(r"1/1 linear-sub: interpolation .* after 40,000 steps", said)
     assert header.startswith("unit ") and re.match(r"linear +sub +\d+ % ", row)

@@ -394,10 +394,15 @@ def test_a_penalty_that_cannot_be_is_refused_in_a_sentence(fields, words):
         Penalty(**{"weight": 1.0} | fields)
 
 
+def columns(inputs):
+    """The shape of one input as a column."""
+    return jax.ShapeDtypeStruct((inputs, 1), jnp.float32)
+
+
 def test_the_penalties_of_a_network_are_those_that_its_units_declare():
-    assert declared_penalties(two_layer("nmu", {}, hidden_size=2), 4) == {"sparsity"}
-    assert declared_penalties(two_layer("nac", {}, hidden_size=2), 4) == set()
-    assert declared_penalties(single("real_npu_modified", {}), 2) >= {"l1", "unit_size", "gate"}
+    assert declared_penalties(two_layer("nmu", {}, hidden_size=2), columns(4)) == {"sparsity"}
+    assert declared_penalties(two_layer("nac", {}, hidden_size=2), columns(4)) == set()
+    assert declared_penalties(single("real_npu_modified", {}), columns(2)) >= {"l1", "unit_size", "gate"}
 
 
 PENALISED = Setup(arithmetic("mul"), {"learning_rate": np.float32(1.0), "penalties": {}})

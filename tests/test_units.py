@@ -526,6 +526,7 @@ def domain_parameters(operation, side):
 
 PLANTED = {
     "nac": lambda operation, side: cell(operation),
+    "nac_bias": lambda operation, side: cell(operation) | {"b": jnp.zeros(1)},
     "nac_mul": lambda operation, side: cell(operation),
     "nac_mul_sigma": lambda operation, side: {"w_hat": column(BIG, BIG)},
     "nac_mul_nmu": weights_of,
@@ -570,6 +571,10 @@ PLANTED = {
     "mc_fc_mul_sign_real_npu": lambda operation, side: mc_fc_parameters(relevance=True),
     "dmu": domain_parameters,
     "dmu_difference": domain_parameters,
+    "tanh_linear": lambda operation, side: {"w_hat": BIG * column(*SIGNS[operation]), "b": jnp.zeros(1)},
+    "tanh_linear_no_bias": lambda operation, side: {"w_hat": BIG * column(*SIGNS[operation])},
+    "sigmoid_linear": lambda operation, side: {"w_hat": column(BIG, BIG), "b": jnp.zeros(1)},
+    "sigmoid_linear_no_bias": lambda operation, side: {"w_hat": column(BIG, BIG)},
 }
 UNIT_OPERATIONS = [(name, operation) for name in UNITS for operation in UNITS[name](1).operations]
 # Units whose gates see the signs of the inputs, where these agree; and units that multiply sizes alone.
@@ -829,6 +834,42 @@ def test_an_activation_is_its_formula_after_an_affine_map(name):
 def test_a_linear_unit_is_an_affine_map():
     params = {"w": jnp.array([[1.0, 2.0], [3.0, 4.0]]), "b": jnp.array([10.0, 20.0])}
     np.testing.assert_array_equal(apply(UNITS["linear"](2), params, jnp.array([5.0, 7.0])), [5 + 21 + 10, 10 + 28 + 20])
+
+
+SQUASHED = {  # by hand: W where Ŵ (and M̂, where there is one) is 0.5 and -1
+    "linear_no_bias": (0.5, -1.0),
+    "tanh_linear": (0.4621171572600098, -0.7615941559557649),
+    "tanh_linear_no_bias": (0.4621171572600098, -0.7615941559557649),
+    "sigmoid_linear": (0.6224593312018546, 0.2689414213699951),
+    "sigmoid_linear_no_bias": (0.6224593312018546, 0.2689414213699951),
+    "nac_bias": (0.4621171572600098 * 0.6224593312018546, -0.7615941559557649 * 0.2689414213699951),
+}
+
+
+def squashed(name, x, **options):
+    """The unit with Ŵ = M̂ = (0.5, -1) and, if it has a bias, b = 10."""
+    values = {"b": jnp.full(1, 10.0)}
+    params = {key: values.get(key, column(0.5, -1.0)) for key in params_of(name)}
+    return apply(UNITS[name](1), params, x, **options)
+
+
+@pytest.mark.parametrize(("name", "weights"), SQUASHED.items())
+def test_a_linear_layer_with_squashed_weights_is_its_formula(name, weights):
+    bias = 0 if "no_bias" in name else 10
+    # Float32 functions against float64 numbers.
+    np.testing.assert_allclose(squashed(name, jnp.array([3.0, 5.0])), [3 * weights[0] + 5 * weights[1] + bias], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "weights"), SQUASHED.items())
+def test_a_linear_layer_declares_the_weights_that_are_squashed(name, weights):
+    _, declared = squashed(name, jnp.zeros(2), mutable=["weights"])
+    (weight,) = jax.tree.leaves(declared["weights"])
+    np.testing.assert_allclose(weight[:, 0], weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tanh_linear", "sigmoid_linear", "nac_bias"])
+def test_the_bias_of_a_layer_with_squashed_weights_starts_at_zero(name):
+    assert (params_of(name)["b"] == 0).all()
 
 
 @pytest.mark.parametrize(

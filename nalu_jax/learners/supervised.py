@@ -13,7 +13,7 @@ from nalu_jax.bounded import project
 from nalu_jax.functional import sparsity_error
 from nalu_jax.lowering import computed_once, in_one_kernel
 from nalu_jax.random import Purpose, generator_of, key_at
-from nalu_jax.types import Array, Learner, Metrics, Setup, TrainState
+from nalu_jax.types import Array, Learner, Metrics, Params, Setup, TrainState
 
 
 def supervised(
@@ -73,7 +73,7 @@ def supervised(
         for name, batch in task.evaluations(state.draw).items():
             outputs: Any = model.apply({"params": state.params}, batch.inputs)
             metrics |= {f"{name}_{metric}": value for metric, value in task.metrics(outputs, batch).items()}
-        metrics["sparsity_error"] = sparsity_error(effective_weights(model, state.params, batch.inputs[:, :1]))
+        metrics["sparsity_error"] = sparsity_error(effective_weights(model, state.params, batch.inputs))
         metrics["solved"] = task.solved(metrics)
         return metrics
 
@@ -102,15 +102,17 @@ def penalised(declared: Any, weights: dict[str, Array]) -> Array:
     return total
 
 
-def effective_weights(model: nn.Module, params, inputs: Array):
-    """The weight matrices ``[in, out]`` that the model's units declare, as a tree named after its layers."""
+def effective_weights(model: nn.Module, params: Params, inputs: Any) -> Any:
+    """The weight matrices ``[in, out]`` that the model's units declare, as a tree named after its layers; {} if it has none.
+
+    They do not depend on the inputs, of which only the shapes matter.
+    """
     _, declared = model.apply({"params": params}, inputs, mutable=["weights"])
-    return declared["weights"]
+    return declared.get("weights", {})
 
 
-def declared_penalties(model: nn.Module, input_size: int) -> set[str]:
-    """The names of the penalties that the model's units declare."""
-    example = jax.ShapeDtypeStruct((input_size, 1), jnp.float32)
+def declared_penalties(model: nn.Module, example: Any) -> set[str]:
+    """The names of the penalties that the model's units declare, given the shapes of its inputs."""
     variables = jax.eval_shape(model.init, jax.random.key(0), example)
     leaves: Any = jax.tree_util.tree_leaves_with_path(variables.get("penalties", {}))
     return {path[-1].key for path, _ in leaves}

@@ -3,9 +3,13 @@
 import dataclasses
 import functools
 from fractions import Fraction
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
 
 from nalu_jax.registry import TASKS
+from nalu_jax.tasks.base import Description
 from nalu_jax.tasks.ranges import Range
 from nalu_jax.tasks.static_arithmetic import ArithmeticTask, arithmetic_task
 from nalu_jax.tasks.subsets import Overlapping
@@ -28,7 +32,7 @@ RANGES = {
 
 @TASKS.register("single_unit")
 @dataclasses.dataclass(frozen=True)
-class SingleUnit:
+class SingleUnit(Description):
     """What is to be learned: t = f(a, b) with a and b two neighbours in the input x, x uniform on a range.
 
     Where the two stand is drawn for each seed; the other inputs mean nothing. Training and fixed batches are those of
@@ -44,6 +48,8 @@ class SingleUnit:
 
     Raises ValueError for values that are impossible or that do not fit together.
     """
+
+    scored: ClassVar[bool] = True
 
     operation: str
     input_size: int
@@ -73,6 +79,11 @@ class SingleUnit:
             extrapolation_range=Range.of("extrapolation_range", test),
             **fields,
         )
+
+    @property
+    def example(self) -> jax.ShapeDtypeStruct:
+        """The shape of a batch of one input."""
+        return jax.ShapeDtypeStruct((self.input_size, 1), jnp.float32)
 
     @functools.cached_property
     def threshold(self) -> float:

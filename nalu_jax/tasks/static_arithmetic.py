@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 
 from nalu_jax.functional import linear
 from nalu_jax.registry import TASKS, Registry
+from nalu_jax.tasks.base import Description
 from nalu_jax.tasks.ranges import Range, uniform_on
 from nalu_jax.tasks.subsets import SUBSETS, Disjoint, Nested, Overlapping
 from nalu_jax.types import Array, Batch, Metrics
@@ -97,7 +99,7 @@ def beyond(sums, limits):
 
 @TASKS.register("static_arithmetic")
 @dataclasses.dataclass(frozen=True)
-class StaticArithmetic:
+class StaticArithmetic(Description):
     """What is to be learned: t = f(a, b) with a and b the sums of two subsets of the input x, x uniform on a range.
 
     Training batches are fresh for ever. The validation (interpolation) and test (extrapolation) inputs are one fixed batch
@@ -116,6 +118,8 @@ class StaticArithmetic:
 
     Raises ValueError for values that are impossible or that do not fit together.
     """
+
+    scored: ClassVar[bool] = True
 
     operation: str
     input_size: int
@@ -147,6 +151,11 @@ class StaticArithmetic:
             subsets=SUBSETS[subsets.pop("name")](**subsets),
             **fields,
         )
+
+    @property
+    def example(self) -> jax.ShapeDtypeStruct:
+        """The shape of a batch of one input."""
+        return jax.ShapeDtypeStruct((self.input_size, 1), jnp.float32)
 
     @functools.cached_property
     def threshold(self) -> float:

@@ -21,6 +21,7 @@ from nalu_jax.units.nmu import NMU, SNMU
 from nalu_jax.units.npu import NPU, RealNPU
 from nalu_jax.units.nru import NRU
 from nalu_jax.units.nsr import NSR
+from nalu_jax.units.squashed import LinearNoBias, NACBias, SigmoidLinear, SigmoidLinearNoBias, TanhLinear, TanhLinearNoBias
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -44,11 +45,17 @@ __all__ = [
     "Activation",
     "GatedNAUNMU",
     "Linear",
+    "LinearNoBias",
     "MCFCMul",
+    "NACBias",
     "NACMul",
     "NACMulNMU",
     "NACMulSigma",
     "PReLU",
     "RealNPU",
+    "SigmoidLinear",
+    "SigmoidLinearNoBias",
+    "TanhLinear",
+    "TanhLinearNoBias",
     "Unit",
 ]

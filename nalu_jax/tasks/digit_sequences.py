@@ -1,0 +1,240 @@
+"""Sequences of digits: see them one after another, hear only what they come to, and go on where training ended."""
+
+import dataclasses
+import functools
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nalu_jax.data import mnist
+from nalu_jax.registry import TASKS
+from nalu_jax.tasks.base import Description
+from nalu_jax.types import Array, Batch, Metrics, Sequences
+
+# What images of MNIST are normalised with: mean and standard deviation of its training pixels on [0, 1].
+MEAN, DEVIATION = 0.1307, 0.3081
+VALIDATION_SEED, TEST_SEED = 47430696, 88253339
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SequenceTask:
+    """Sequences of digits as the training programs see them: the images, held once, and what shapes depend on."""
+
+    pixels: Array  # u8[training images, 28, 28]
+    labels: Array  # i32[training images]
+    validation: tuple[Array, Array, Array]  # pixels, labels, and the order of the fixed sequences i32[time, sequences]
+    test: tuple[Array, Array, Array]
+    threshold: Array  # f32[]
+    total: str = dataclasses.field(metadata={"static": True})
+    running: bool = dataclasses.field(metadata={"static": True})
+    train_length: int = dataclasses.field(metadata={"static": True})
+    lengths: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def init(self, key: Array) -> tuple[()]:
+        """Nothing: all seeds learn the same."""
+        del key
+        return ()
+
+    def sample(self, key: Array, draw: tuple[()], batch_size: int) -> Batch:
+        """A fresh training batch of sequences whose digits are uniformly random."""
+        del draw
+        chosen = jax.random.randint(key, (self.train_length * batch_size,), 0, len(self.labels))
+        order = jnp.arange(len(chosen)).reshape(self.train_length, batch_size)
+        return self.label(self.pixels[chosen], self.labels[chosen], order)
+
+    def evaluations(self, draw: tuple[()]) -> dict[str, Batch]:
+        """The validation batch "interpolation", as long as in training, and the test batch "extrapolation", the longest."""
+        del draw
+        return {"interpolation": self.label(*self.validation), "extrapolation": self.label(*self.test)}
+
+    def label(self, pixels: Array, labels: Array, order: Array) -> Batch:
+        """Sequences of images in an order, with what they have come to at each place, f32[out, time, batch]."""
+        images = (jnp.moveaxis(pixels, 0, -1).astype(jnp.float32) / 255 - MEAN) / DEVIATION
+        return Batch(Sequences(images, order), totals(self.total, labels[order]))
+
+    def loss(self, outputs: Array, batch: Batch) -> Array:
+        """Mean squared error: at the last place, or over all places where the totals run."""
+        error = outputs - batch.targets
+        return jnp.mean(jnp.square(error if self.running else error[:, -1]))
+
+    def metrics(self, outputs: Array, batch: Batch) -> Metrics:
+        """Errors of the whole sequences, "mse" and "mae", and of shorter ones, their beginnings, as "mae_10".
+
+        Of running totals they are means over all places up to the length, else of the place there. "accuracy" is how often
+        the total of a single digit is right: the largest of several numbers, or the one number rounded.
+        """
+        error = outputs - batch.targets
+        found: Metrics = {}
+        for length in {*(length for length in self.lengths if length < error.shape[1]), error.shape[1]}:
+            here = error[:, :length] if self.running else error[:, length - 1]
+            suffix = "" if length == error.shape[1] else f"_{length}"
+            found |= {f"mse{suffix}": jnp.mean(jnp.square(here)), f"mae{suffix}": jnp.mean(jnp.abs(here))}
+        return found | {"accuracy": jnp.mean(right(outputs[:, 0], batch.targets[:, 0]).astype(jnp.float32))}
+
+    def solved(self, metrics: Metrics) -> Array:
+        """Whether the test error of the longest sequences is below the threshold."""
+        return metrics["extrapolation_mse"] < self.threshold
+
+
+def totals(total: str, digits: Array) -> Array:
+    """What digits i32[time, batch] have come to at each place, f32[out, time, batch]: out is 10 for "count", else 1."""
+    if total == "count":
+        seen = (digits[None] == jnp.arange(10)[:, None, None]).astype(jnp.float32)
+        return jnp.cumsum(seen, axis=1)
+    numbers = digits[None].astype(jnp.float32)
+    return jnp.cumprod(numbers, axis=1) if total == "product" else jnp.cumsum(numbers, axis=1)
+
+
+def right(outputs: Array, targets: Array) -> Array:
+    """Which totals [out, batch] of a single digit are right, bool[batch]."""
+    if len(outputs) > 1:
+        return outputs.argmax(0) == targets.argmax(0)
+    return jnp.round(outputs[0]) == targets[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class DigitSequences(Description):
+    """What is to be learned: what a sequence of images of digits comes to.
+
+    Training sequences are fresh for ever, each place an image drawn at random from the training images. Validation and
+    test sequences are fixed, the same for all seeds, and made of images of their own; as many of them as there are images
+    begin with different ones. A shorter test sequence is the beginning of a longer one.
+
+    Attributes:
+      data: where the images are from, see nalu_jax.data.mnist.
+      train_length: digits of a training and of a validation sequence.
+      lengths: digits of the test sequences.
+      num_sequences: fixed sequences of each kind.
+      threshold: mean squared error of the longest test sequences below which a seed counts as solved; the papers take the
+        error of a network whose cell is exact. 0: no seed does.
+
+    Raises ValueError for values that are impossible.
+    """
+
+    total: ClassVar[str]
+    running: ClassVar[bool] = False
+    lowest: ClassVar[int] = 0  # of the digits that occur
+
+    data: str
+    train_length: int
+    lengths: tuple[int, ...]
+    num_sequences: int
+    threshold: float
+
+    def __post_init__(self):
+        if self.data not in mnist.SOURCES:
+            raise ValueError(f"data must be one of {', '.join(mnist.SOURCES)}, got {self.data!r}")
+        for field in ("train_length", "num_sequences"):
+            if not isinstance(value := getattr(self, field), int) or value < 1:
+                raise ValueError(f"{field} must be a positive whole number, got {value!r}")
+        if not self.lengths or any(not isinstance(length, int) or length < 1 for length in self.lengths):
+            raise ValueError(f"lengths must be positive whole numbers, got {self.lengths!r}")
+        if sorted(set(self.lengths)) != list(self.lengths):
+            raise ValueError(f"lengths must rise, got {self.lengths!r}")
+        if not self.threshold >= 0:
+            raise ValueError(f"threshold must be a number of at least 0, got {self.threshold!r}")
+
+    @classmethod
+    def from_config(cls, *, lengths: Any, **fields: Any) -> "DigitSequences":
+        """The task from plain values."""
+        return cls(lengths=tuple(lengths), **fields)
+
+    @property
+    def example(self) -> Sequences:
+        """The shapes of a batch of one sequence."""
+        shapes: Any = Sequences
+        images = jax.ShapeDtypeStruct((28, 28, self.train_length), jnp.float32)
+        return shapes(images, jax.ShapeDtypeStruct((self.train_length, 1), jnp.int32))
+
+    @functools.cached_property
+    def task(self) -> SequenceTask:
+        """The arrays of the task. DataFault if the images cannot be had."""
+        digits = mnist.load(self.data)
+        training = self.kept(digits.training)
+        return SequenceTask(
+            pixels=jnp.asarray(training.pixels),
+            labels=jnp.asarray(training.labels, jnp.int32),
+            validation=self.fixed(digits.validation, self.train_length, VALIDATION_SEED),
+            test=self.fixed(digits.test, self.lengths[-1], TEST_SEED),
+            threshold=jnp.float32(self.threshold),
+            total=self.total,
+            running=self.running,
+            train_length=self.train_length,
+            lengths=self.lengths,
+        )
+
+    def kept(self, images: mnist.Images) -> mnist.Images:
+        """The images of the digits that occur."""
+        keep = images.labels >= self.lowest
+        return mnist.Images(images.pixels[keep], images.labels[keep])
+
+    def fixed(self, images: mnist.Images, length: int, seed: int) -> tuple[Array, Array, Array]:
+        """The images, their labels, and fixed sequences of them; the first digits differ while there are enough."""
+        pixels, labels = self.kept(images)
+        rng = np.random.RandomState(seed)
+        order = rng.randint(len(labels), size=(length, self.num_sequences))
+        shuffled = rng.permutation(len(labels))[: self.num_sequences]
+        order[0, : len(shuffled)] = shuffled
+        return jnp.asarray(pixels), jnp.asarray(labels, jnp.int32), jnp.asarray(order, jnp.int32)
+
+    def predictors(self) -> dict[str, dict[str, float]]:
+        """The metrics of two predictors that see no image: rows to hold every table against.
+
+        "constant" always says the mean of what is heard in training, "mean" the mean total at each place.
+        """
+        task = self.task
+        share = np.bincount(np.asarray(task.labels), minlength=10) / len(task.labels)
+        places = max(self.train_length, *self.lengths)
+        means = np.stack([expected(self.total, share, place + 1) for place in range(places)], axis=1)  # [out, time]
+        heard = means[:, : self.train_length] if self.running else means[:, self.train_length - 1 : self.train_length]
+        said = {"constant": np.broadcast_to(heard.mean(1, keepdims=True), means.shape), "mean": means}
+        found: dict[str, dict[str, float]] = {predictor: {} for predictor in said}
+        for name, batch in task.evaluations(()).items():
+            for predictor, numbers in said.items():
+                outputs = jnp.asarray(numbers[:, : batch.targets.shape[1], None], jnp.float32)
+                metrics = task.metrics(jnp.broadcast_to(outputs, batch.targets.shape), batch)
+                found[predictor] |= {f"{name}_{metric}": float(value) for metric, value in metrics.items()}
+        return found
+
+
+def expected(total: str, probabilities: np.ndarray, length: int) -> np.ndarray:
+    """The mean total of so many digits that occur with these probabilities, f64[out]."""
+    if total == "count":
+        return length * probabilities
+    mean = probabilities @ np.arange(10)
+    return np.array([mean**length if total == "product" else length * mean])
+
+
+@TASKS.register("mnist_counting")
+class MnistCounting(DigitSequences):
+    """How often each of the ten digits came, heard at the end. Trask et al. 2018, section 4.2 and appendix C."""
+
+    total = "count"
+    outputs = 10
+
+
+@TASKS.register("mnist_addition")
+class MnistAddition(DigitSequences):
+    """The sum of the digits, heard at the end. Trask et al. 2018, section 4.2 and appendix C."""
+
+    total = "sum"
+
+
+@TASKS.register("mnist_sum")
+class MnistSum(DigitSequences):
+    """The running sum of the digits, heard at each of them. Madsen & Johansen 2020, section 4.3 and appendix."""
+
+    total = "sum"
+    running = True
+
+
+@TASKS.register("mnist_product")
+class MnistProduct(DigitSequences):
+    """The running product of the digits 1 to 9, heard at each of them. Madsen & Johansen 2020, section 4.3 and appendix."""
+
+    total = "product"
+    running = True
+    lowest = 1

@@ -1,0 +1,234 @@
+"""Recurrent cells: the forms of the units, the dense cells, the exact ones, and the network that they stand in."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from nalu_jax.cells import make_cell, unit_within
+from nalu_jax.registry import TRUNKS, UNITS, UnknownName
+from nalu_jax.sequences import ImageSequence, image_sequence
+from nalu_jax.types import Sequences
+
+DENSE = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+
+
+class Flat(nn.Module):
+    """A trunk that reads nothing: the pixels themselves, [h, w, n] → [h w, n]."""
+
+    def __call__(self, images):
+        return images.reshape(-1, images.shape[-1])
+
+
+def numbers(*shape, seed=0, low=-1.0, high=1.0):
+    return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
+
+
+def sequences_of(z):
+    """Sequences whose flat images are the columns z [in, time, batch], each in the place that it has there."""
+    inputs, time, batch = z.shape
+    order = jnp.arange(time * batch, dtype=jnp.int32).reshape(time, batch)
+    return Sequences(jnp.asarray(z).reshape(inputs, 1, time * batch), order)
+
+
+def cell(name, outputs=1, hidden_size=8, **options):
+    return make_cell(name, outputs, options, hidden_size=hidden_size)
+
+
+def run(made, z, seed=0):
+    """The network of a cell on columns [in, time, batch]: its parameters, and what it puts out."""
+    model = ImageSequence(Flat(), made)
+    params = model.init(jax.random.key(seed), sequences_of(z)).get("params", {})
+    return params, np.asarray(model.apply({"params": params}, sequences_of(z)))
+
+
+def leaf(params, name):
+    """The one parameter of that name, in float64."""
+    found = [value for _, value in walk(nn.meta.unbox(params)) if name in value]
+    return np.asarray(found[0][name], np.float64)
+
+
+def test_a_nac_reads_what_it_put_out_last():
+    z = numbers(3, 6, 5)
+    params, outputs = run(cell("nac", 2), z)
+    w = np.tanh(leaf(params, "w_hat")) / (1 + np.exp(-leaf(params, "m_hat")))
+    assert w.shape == (3 + 2, 2)
+    h = np.zeros((2, 5))
+    for t in range(6):
+        h = w.T @ np.concatenate([z[:, t], h])
+        np.testing.assert_allclose(outputs[:, t], h, rtol=1e-4, atol=1e-6)
+
+
+def test_an_accumulator_adds_up_what_its_unit_makes_of_each():
+    z = numbers(3, 6, 5)
+    params, outputs = run(cell("nau_accumulator", 2), z)
+    w = leaf(params, "w")
+    assert w.shape == (3, 2)
+    np.testing.assert_allclose(outputs, np.cumsum(np.einsum("io,itb->otb", w, z), axis=1), rtol=1e-4, atol=1e-6)
+
+
+def test_an_nmu_starts_from_1_and_a_nalu_from_0_as_published():
+    z = numbers(1, 3, 4, low=1.0, high=2.0)
+    params, outputs = run(cell("nmu"), z)
+    w = leaf(params, "w")[:, 0]
+    h = np.ones(4)
+    for t in range(3):
+        h = (w[0] * z[0, t] + 1 - w[0]) * (w[1] * h + 1 - w[1])
+        np.testing.assert_allclose(outputs[0, t], h, rtol=1e-5)
+    starts = {name: float(cell(name).first(jnp.ones((1, 1)))[0, 0]) for name in ("nac_mul", "nmu", "nalu", "nac", "nau")}
+    assert starts == {"nac_mul": 1.0, "nmu": 1.0, "nalu": 0.0, "nac": 0.0, "nau": 0.0}
+
+
+@pytest.mark.parametrize(("name", "total"), [("exact_sum", np.cumsum), ("exact_product", np.cumprod)])
+def test_exact_cells_have_nothing_to_learn_and_make_no_error(name, total):
+    z = numbers(1, 9, 4, low=1.0, high=2.0)
+    params, outputs = run(cell(name), z)
+    assert jax.tree.leaves(params) == []
+    np.testing.assert_allclose(outputs, total(z, axis=1), rtol=1e-5)
+
+
+def lstm_by_hand(params, z, hidden):
+    """An LSTM without peepholes, gate by gate: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000."""
+    parts = next(value for path, value in walk(params) if "hf" in value)
+    c, h, said = np.zeros((z.shape[2], hidden)), np.zeros((z.shape[2], hidden)), []
+    for t in range(z.shape[1]):
+        x = z[:, t].T
+
+        def gate(name, x=x, h=h):
+            inner, outer = parts[f"i{name}"], parts[f"h{name}"]
+            return x @ np.asarray(inner["kernel"]) + h @ np.asarray(outer["kernel"]) + np.asarray(outer["bias"])
+
+        c = expit(gate("f")) * c + expit(gate("i")) * np.tanh(gate("g"))
+        h = expit(gate("o")) * np.tanh(c)
+        said.append(h)
+    return np.moveaxis(np.array(said), -1, 0)
+
+
+def walk(tree, path=()):
+    """All mappings of a tree of parameters."""
+    if isinstance(tree, dict):
+        yield path, tree
+        for name, value in tree.items():
+            yield from walk(value, (*path, name))
+
+
+def test_a_published_lstm_puts_out_what_it_remembers():
+    z = numbers(3, 5, 4)
+    params, outputs = run(cell("lstm_published", 2), z)
+    np.testing.assert_allclose(outputs, lstm_by_hand(params, z, 2), rtol=1e-4, atol=1e-6)
+
+
+def test_a_fair_lstm_has_a_linear_layer_behind_it():
+    z = numbers(3, 5, 4)
+    params, outputs = run(cell("lstm", 2, hidden_size=8), z)
+    readout = next(value for path, value in walk(params) if path and path[-1] == "readout")
+    hidden = lstm_by_hand(params, z, 8)
+    expected = np.einsum("htb,ho->otb", hidden, readout["kernel"]) + np.asarray(readout["bias"])[:, None, None]
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_published_dense_cells_have_as_many_numbers_as_outputs_and_fair_ones_as_many_as_asked(name):
+    z = numbers(3, 2, 1)
+    (published, _), (fair, outputs) = run(cell(f"{name}_published", 2), z), run(cell(name, 2, hidden_size=16), z)
+    sizes = [{value.shape[-1] for value in jax.tree.leaves(params)} for params in (published, fair)]
+    assert sizes == [{2}, {16, 2}]
+    assert outputs.shape == (2, 2, 1)
+
+
+def test_a_published_tanh_network_cannot_say_a_number_beyond_1():
+    z = 100 * numbers(3, 50, 4)
+    for name in ("rnn_tanh_published", "lstm_published", "gru_published"):
+        assert np.abs(run(cell(name), z)[1]).max() <= 1
+    assert np.abs(run(cell("rnn_relu_published"), z)[1]).max() > 1
+
+
+@pytest.mark.parametrize("name", [name for name in UNITS if name != "crelu"])  # makes two outputs of a feature
+def test_every_unit_is_a_cell_in_both_forms(name):
+    inputs = sequences_of(numbers(2, 3, 4))
+    for form in (name, f"{name}_accumulator"):
+        model = ImageSequence(Flat(), cell(form))
+        outputs = jax.eval_shape(lambda key, model=model: model.init_with_output(key, inputs)[0], jax.random.key(0))
+        assert outputs.shape == (1, 3, 4)
+
+
+def test_images_are_read_once_and_seen_in_the_order_said():
+    z = numbers(1, 4, 1)
+    images = jnp.asarray(z).reshape(1, 1, 4)
+    order = np.random.default_rng(1).integers(4, size=(30, 6))
+    model = ImageSequence(Flat(), cell("exact_sum"))
+    outputs = model.apply({}, Sequences(images, jnp.asarray(order)))
+    np.testing.assert_allclose(outputs[0], np.cumsum(z[0, :, 0][order], axis=0), rtol=1e-5, atol=1e-5)
+
+
+def test_a_long_sequence_needs_no_more_memory_of_the_trunk():
+    model = image_sequence("nac", {}, trunk={"name": "trask"}, features=10, hidden_size=8, outputs=10)
+    images = jax.ShapeDtypeStruct((28, 28, 50), jnp.float32)
+
+    def needed(length):
+        inputs = Sequences(images, jax.ShapeDtypeStruct((length, 20), jnp.int32))
+        params = jax.eval_shape(model.init, jax.random.key(0), inputs)["params"]
+        compiled = jax.jit(lambda p, x: model.apply({"params": p}, x)[:, -1]).lower(params, inputs).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    a_number = 4 * 20  # bytes that a place needs for each number kept of it
+    assert needed(1_000) - needed(10) < 990 * a_number * 60
+
+
+def test_the_units_in_a_network_declare_their_weights_once_whatever_the_length():
+    model = ImageSequence(Flat(), cell("nac", 2))
+    for time in (1, 7):
+        variables = model.init(jax.random.key(0), sequences_of(numbers(3, time, 5)))
+        shapes = [leaf.shape for leaf in jax.tree.leaves(variables["weights"])]
+        assert shapes == [(5, 2)]
+
+
+def test_the_penalty_of_a_unit_is_counted_once_whatever_the_length():
+    found = []
+    for time in (1, 7):
+        model = ImageSequence(Flat(), cell("nau", 1))
+        variables = model.init(jax.random.key(0), sequences_of(numbers(3, time, 5)))
+        found += [float(value) for value in jax.tree.leaves(variables["penalties"])]
+    assert len(found) == 2
+    assert found[0] == pytest.approx(found[1])
+
+
+def test_an_exact_cell_reads_as_many_numbers_as_there_are_outputs():
+    for name, expected in (("exact_sum", 1), ("nac", 10)):
+        model = image_sequence(name, {}, trunk={"name": "trask"}, features=10, hidden_size=8, outputs=1)
+        assert model.trunk.features == expected
+    assert model.trunk == TRUNKS["trask"](features=10)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"features": 0}, "features must be a positive integer, got 0"),
+        ({"outputs": 1.5}, "outputs must be a positive integer, got 1.5"),
+        ({"hidden_size": -3}, "hidden_size must be a positive integer, got -3"),
+        ({"unit": "lsmt"}, "unknown unit or cell 'lsmt': did you mean 'lstm'?"),
+        ({"unit": "nca_accumulator"}, "unknown unit or cell 'nca_accumulator'"),
+        ({"trunk": {"name": "trsak"}}, "unknown trunk 'trsak': did you mean 'trask'?"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_in_a_sentence(fields, words):
+    usual = {"unit": "nac", "trunk": {"name": "trask"}, "features": 10, "hidden_size": 8, "outputs": 1}
+    with pytest.raises(ValueError) as caught:
+        image_sequence(options={}, **usual | fields)
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("nac", "nac"), ("nac_accumulator", "nac"), ("lstm", "linear"), ("gru_published", "linear"), ("exact_sum", "linear")],
+)
+def test_a_cell_is_about_the_unit_in_it(name, expected):
+    assert unit_within(name) == expected
+
+
+def test_a_name_that_is_neither_unit_nor_cell_is_refused():
+    for name in ("nac_published", "exact", "accumulator", "lstm_accumulator"):
+        with pytest.raises(UnknownName):
+            unit_within(name)

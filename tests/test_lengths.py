@@ -1,0 +1,249 @@
+"""The tables of sequences: what stands in them, and when they are written."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import lengths, tables
+from experiments.results import CellResult, Files
+
+NAN = float("nan")
+SEEDS = 4
+
+
+def cell(path, unit, task="mnist_counting", at=(1, 10, 100), train_length=10, mae=1.0, mse=1.0, accuracy=0.5, **axes):
+    """A finished cell of four seeds whose errors are the given ones, times the length; with its predictors."""
+    axes = {"unit": unit} | axes
+    files = Files(path / "-".join(map(str, axes.values())))
+    files.path.mkdir(exist_ok=True)
+    files.config.write_text(
+        json.dumps({"config": {"task": {"name": task, "train_length": train_length, "lengths": list(at)}}})
+    )
+    names = {length: "" if length == at[-1] else f"_{length}" for length in at}
+    seeds = dict.fromkeys(("solved", "sparsity_error", "interpolation_mse"), np.zeros(SEEDS))
+    seeds |= {"seed": np.arange(4.0), "solved_at": np.full(SEEDS, NAN), "diverged_at": np.full(SEEDS, NAN)}
+    seeds["extrapolation_accuracy"] = np.broadcast_to(accuracy, SEEDS)
+    predictors = {name: {"extrapolation_accuracy": 0.1} for name in ("constant", "mean")}
+    for length, suffix in names.items():
+        seeds[f"extrapolation_mae{suffix}"] = length * np.broadcast_to(mae, SEEDS).astype(float)
+        seeds[f"extrapolation_mse{suffix}"] = length * np.broadcast_to(mse, SEEDS).astype(float)
+        for name, error in {"constant": 7.0, "mean": 3.0}.items():
+            predictors[name] |= {f"extrapolation_mae{suffix}": length * error, f"extrapolation_mse{suffix}": error}
+    result = {"steps": 2000, "threshold": 0.0, "untrained": {}, "predictors": predictors}
+    return CellResult(axes, seeds, result, files)
+
+
+def csv_of(path):
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+# Success
+
+# mean + t sd / sqrt(n) of 1, 2, 3 and 6 by hand: mean 3, sd sqrt(14 / 3), and 4.5407 is the tables' t of 99 % and 3 degrees.
+EXACT, BOUND = [1.0, 2.0, 3.0, 6.0], 3 + 4.5407 * np.sqrt(14 / 3) / 2
+
+
+def test_the_threshold_is_the_one_sided_bound_of_the_exact_cells_mean_at_each_length(tmp_path):
+    grid = [cell(tmp_path, "nac"), cell(tmp_path, "exact_sum", mse=EXACT)]
+    assert [lengths.threshold(grid, grid[0], n) for n in (1, 10, 100)] == pytest.approx(
+        [BOUND, 10 * BOUND, 100 * BOUND], rel=1e-4
+    )
+
+
+def test_success_is_the_share_of_seeds_below_the_threshold_with_its_interval(tmp_path):
+    grid = [cell(tmp_path, "nac", mse=[BOUND - 0.01, BOUND + 0.01, NAN, 1e9]), cell(tmp_path, "exact_sum", mse=EXACT)]
+    # Wilson's interval of 1 of 4, by hand: (1 + z² / 2 ± z √(3 / 4 + z² / 4)) / (4 + z²), z = 1.96.
+    assert lengths.success(grid, grid[0], 10) == pytest.approx((0.25, 0.0456, 0.6994), abs=1e-4)
+    rows = lengths.success_rows(grid, [1, 10, 100])
+    assert rows[0] == {"unit": "nac"} | dict.fromkeys(("length 1", "length 10", "length 100"), "25 % [5, 70]")
+
+
+def test_exact_seeds_that_diverged_are_left_out_of_the_threshold_and_one_alone_makes_none(tmp_path):
+    two = [cell(tmp_path, "nac"), cell(tmp_path, "exact_sum", mse=[1, 3, NAN, NAN])]
+    # mean 2, sd √2, √n = √2, and 31.821 is the tables' t of 99 % and 1 degree.
+    assert lengths.threshold(two, two[0], 1) == pytest.approx(2 + 31.821, rel=1e-4)
+    one = [cell(tmp_path, "nac"), cell(tmp_path, "exact_sum", mse=[1, NAN, NAN, NAN])]
+    assert lengths.threshold(one, one[0], 1) is None and lengths.success(one, one[0], 1) is None
+    assert lengths.success_rows(one, [1, 10]) == []
+
+
+def test_the_exact_cell_of_a_threshold_is_like_the_cell_in_all_other_axes(tmp_path):
+    grid = [cell(tmp_path, "nac", batch_size=8), cell(tmp_path, "exact_sum", batch_size=16, mse=EXACT)]
+    assert lengths.threshold(grid, grid[0], 1) is None
+    grid.append(cell(tmp_path, "exact_sum", batch_size=8, mse=2 * np.array(EXACT)))
+    assert lengths.threshold(grid, grid[0], 1) == pytest.approx(2 * BOUND, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("task", "bound"), [("mnist_counting", 1), ("mnist_addition", 1), ("mnist_sum", 1), ("mnist_product", 5)]
+)
+def test_products_are_held_against_the_exact_product_and_the_others_against_the_exact_sum(task, bound, tmp_path):
+    grid = [cell(tmp_path, "nmu", task), cell(tmp_path, "exact_sum", task, mse=EXACT)]
+    grid.append(cell(tmp_path, "exact_product", task, mse=5 * np.array(EXACT)))
+    assert lengths.threshold(grid, grid[0], 1) == pytest.approx(bound * BOUND, rel=1e-4)
+
+
+# Errors
+
+
+def test_a_cell_has_the_median_the_lowest_and_the_highest_seed_and_predictors_have_rows(tmp_path):
+    grid = [cell(tmp_path, "nac", mae=[4, 1, 2, 3], accuracy=[0.9, 0.8, 1.0, 0.7])]
+    assert lengths.error_rows(grid, [1, 10, 100]) == [
+        {"unit": "nac", "accuracy": "85.0 % [70.0, 100.0]", "MAE 10": "25.0 [10.0, 40.0]", "MAE 100": "250 [100, 400]"},
+        {"unit": "constant", "accuracy": "10.0 %", "MAE 10": "70.0", "MAE 100": "700"},
+        {"unit": "true mean", "accuracy": "10.0 %", "MAE 10": "30.0", "MAE 100": "300"},
+    ]
+
+
+def test_a_diverged_seed_is_infinitely_far_off_and_never_right(tmp_path):
+    [row, *_] = lengths.error_rows([cell(tmp_path, "nac", mae=[1, 1, 1, NAN], accuracy=[1, 1, 1, NAN])], [1, 10])
+    assert row["MAE 10"] == "10.0 [10.0, ∞]" and row["accuracy"] == "100.0 % [0.0, 100.0]"
+
+
+def test_predictors_stand_once_for_each_task_of_a_grid(tmp_path):
+    axes = [("nac", 10), ("nau", 10), ("nac", 20), ("nau", 20)]
+    grid = [cell(tmp_path, unit, train_length=length, length=length) for unit, length in axes]
+    rows = [axes for axes, *_ in lengths.predictor_rows(grid)]
+    assert rows == [{"unit": name, "length": length} for length in (10, 20) for name in ("constant", "true mean")]
+
+
+def test_a_cell_without_a_length_that_others_have_shows_a_dash(tmp_path):
+    grid = [cell(tmp_path, "nac", at=(1, 10)), cell(tmp_path, "nau", at=(1, 10, 100))]
+    assert [row["MAE 100"] for row in lengths.error_rows(grid, [10, 100])[:2]] == ["–", "100"]
+
+
+@pytest.mark.parametrize(
+    ("known", "shown"),
+    [
+        ([1, 10, 100, 1000], [1, 10, 100, 1000]),
+        ([1, 10, *range(100, 1001, 100)], [1, 10, 100, 300, 1000]),
+        (list(range(1, 21)), [1, 2, 3, 6, 11, 20]),
+    ],
+)
+def test_at_most_six_lengths_are_shown_the_first_and_the_last_among_them(known, shown):
+    assert lengths.few(known) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0.0, "0.00"), (0.123456, "0.123"), (9.0, "9.00"), (99.96, "100"), (4398.9, "4,399")),
+        *((1.4e10, "1.4e10"), (2.5e-5, "2.5e-5"), (float("inf"), "∞")),
+    ],
+)
+def test_errors_are_written_with_three_digits(value, text):
+    assert lengths.number(value) == text
+
+
+# Files
+
+
+def test_the_csv_has_a_row_for_each_cell_and_length_and_for_each_predictor(tmp_path):
+    at = tuple(range(1, 9))
+    grid = [cell(tmp_path, "nac", at=at, mae=[4, 1, 2, 3], mse=BOUND - 0.01), cell(tmp_path, "exact_sum", at=at, mse=EXACT)]
+    assert lengths.write_lengths(grid, tmp_path) is True
+    rows = csv_of(tmp_path / "lengths.csv")
+    assert [(row["unit"], int(row["length"])) for row in rows] == [
+        (unit, n) for unit in ("nac", "exact_sum", "constant", "true mean") for n in at
+    ]
+    last = {name: float(rows[7][name]) for name in ("mae_median", "mae_low", "mae_high", "mse_median", "threshold")}
+    assert last == pytest.approx(
+        {"mae_median": 20, "mae_low": 8, "mae_high": 32, "mse_median": 8 * (BOUND - 0.01), "threshold": 8 * BOUND}, rel=1e-4
+    )
+    assert (rows[0]["accuracy_median"], rows[7]["accuracy_median"], rows[7]["success_rate"]) == ("0.5", "", "1")
+    assert float(rows[-1]["mae_median"]) == 24 and rows[-1]["success_rate"] == ""
+    assert "8 lengths; lengths.csv has all" in (tmp_path / "lengths.md").read_text()
+
+
+def test_a_grid_about_something_else_has_no_such_tables(tmp_path):
+    result = cell(tmp_path, "nac")
+    seeds = {name: values for name, values in result.seeds.items() if "mae" not in name}
+    assert lengths.write_lengths([result._replace(seeds=seeds)], tmp_path) is False
+    assert not list(tmp_path.glob("lengths*"))
+
+
+def test_latex_has_all_tables_and_no_character_that_it_cannot_set(tmp_path):
+    grid = [cell(tmp_path, "nac", mae=NAN), cell(tmp_path, "exact_sum", mse=EXACT)]
+    lengths.write_lengths(grid, tmp_path)
+    text = (tmp_path / "lengths.tex").read_text()
+    assert text.isascii() and text.count(r"\begin{tabular}") == 4 and r"$\infty$" in text
+
+
+def test_a_task_that_no_paper_scores_has_a_summary_and_no_scores(tmp_path):
+    grid = [cell(tmp_path, "nac")]
+    with open(grid[0].files.seeds, "w") as file:
+        file.write("unit,seed\nnac,0\n")
+    tables.write_tables(grid, tmp_path)
+    assert (tmp_path / "summary.md").exists() and not list(tmp_path.glob("scores*"))
+
+
+# What was published
+
+
+def test_published_tables_are_as_printed():
+    mae, mse = (lengths.published(name) for name in ("trask_2018_table_2", "trask_2018_table_10"))
+    assert [row["model"] for row in mae] == 2 * list(lengths.MODELS) == [row["model"] for row in mse]
+    printed = {"task": "mnist_counting", "model": "RNN-ReLU", "accuracy": "9.80", "10": "0.66", "100": "39.8"}
+    assert mae[3] == printed | {"1000": "1.4e10"}
+    assert mse[-1]["1000"] == "114303" and mse[4]["1000"] == "3"
+
+
+def test_halved_the_published_lstm_adds_as_the_best_constant_does():
+    # Sums of n digits of mean 4.5 and variance 8.25 that 45 is said of: E (s - 45)² = 8.25 n + (4.5 n - 45)².
+    [lstm] = [r for r in lengths.published("trask_2018_table_10") if (r["task"], r["model"]) == ("mnist_addition", "LSTM")]
+    for n in (10, 100, 1000):
+        assert float(lengths.half(lstm[str(n)])) == pytest.approx(8.25 * n + (4.5 * n - 45) ** 2, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("printed", "half"),
+    [("0.79", "0.395"), ("198.5", "99.25"), ("8811.6", "4405.8"), ("3", "1.5"), ("1.4e10", "7.0e9"), ("18.0", "9")],
+)
+def test_halves_are_exact(printed, half):
+    assert lengths.half(printed) == half
+
+
+def test_published_models_stand_above_the_cells_that_are_like_them(tmp_path):
+    grid = [cell(tmp_path, unit) for unit in ("nac", "lstm", "lstm_published", "nac_accumulator", "nau")]
+    rows = lengths.published_rows(grid, "mae")
+    assert [row["cell"] for row in rows] == [
+        *("LSTM, published", "lstm", "lstm_published", "GRU, published", "RNN-tanh, published", "RNN-ReLU, published"),
+        *("NAC, published", "nac", "nac_accumulator", "NALU, published"),
+    ]
+    assert rows[0] == {
+        "cell": "LSTM, published",
+        "accuracy": "98.29 %",
+        "MAE 10": "0.79 / 0.395",
+        "MAE 100": "18.2 / 9.1",
+        "MAE 1000": "198.5 / 99.25",
+    }
+    assert rows[1] == {"cell": "lstm", "accuracy": "50.0 %", "MAE 10": "10.0", "MAE 100": "100", "MAE 1000": "–"}
+
+
+def test_running_totals_were_published_by_nobody_in_such_a_table(tmp_path):
+    grid = [cell(tmp_path, "nac", "mnist_sum")]
+    assert lengths.published_rows(grid, "mae") == [] == lengths.published_rows(grid, "mse")
+
+
+# The screen
+
+
+def shown(grid):
+    console = Console(width=100, file=io.StringIO())
+    console.print(lengths.terminal_table(grid))
+    return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+
+
+def test_the_screen_shows_accuracy_errors_and_the_success_at_the_longest_length(tmp_path):
+    lines = shown([cell(tmp_path, "nac", mse=100.0), cell(tmp_path, "exact_sum", mse=EXACT)])
+    assert lines[0] == "unit accuracy MAE 10 MAE 100 success 100"
+    assert lines[1] == "nac 50.0 % 10.0 100 0 % [0, 49]"
+    assert lines[-1] == "true mean 10.0 % 30.0 300"
+
+
+def test_without_an_exact_cell_the_screen_says_nothing_of_success(tmp_path):
+    assert shown([cell(tmp_path, "nac")])[0] == "unit accuracy MAE 10 MAE 100"
