@@ -28,6 +28,9 @@ QUICKSTART = str(CONFIGS / "quickstart.py")
 STATIC = str(CONFIGS / "static_arithmetic.py")
 SINGLE = str(CONFIGS / "single_unit.py")
 
+ARITHMETIC = [page for page in PAGES if "mnist" not in page]
+IMAGES = [page for page in PAGES if "mnist" in page]
+
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: Path(page).name)
 
 
@@ -56,7 +59,7 @@ def ordinary_promotion():
 def product_of_axes(config):
     """How many combinations the axes of a grid have; where only able units are wanted, that a unit can compute."""
     axes = dict(config.grid.items())
-    pairs = list(itertools.product(axes.pop("unit"), axes.pop("operation")))
+    pairs = list(itertools.product(axes.pop("unit"), axes.pop("operation", ("",))))
     if config.get("able_only", False):
         pairs = [(unit, operation) for unit, operation in pairs if operation in UNITS[unit].operations]
     return len(pairs) * int(np.prod([len(values) for values in axes.values()]))
@@ -70,6 +73,7 @@ def test_the_presets_of_the_papers_are_there():
     assert {f"static_arithmetic.py:{preset}" for preset in ("madsen_johansen", "simple", "trask")} < names
     assert {f"single_unit.py:{preset}" for preset in ("2", "10", "100")} < names
     assert {f"learning_rate_study.py:{preset}" for preset in ("simple", "paper")} < names
+    assert {f"mnist_{task}.py:{preset}" for task in ("counting", "addition") for preset in ("quick", "paper")} < names
     assert "quickstart.py" in names
 
 
@@ -85,9 +89,12 @@ def test_every_page_builds_all_its_cells(page):
 @each_page
 @pytest.mark.usefixtures("ordinary_promotion")
 def test_every_unit_of_every_page_can_start_and_take_a_step(page, monkeypatch):
-    """By shapes alone; the threshold, which takes a simulation, is left out."""
+    """By shapes alone; the threshold, which takes a simulation, is left out, and so are images that need a network."""
     monkeypatch.setattr(StaticArithmetic, "threshold", 1.0)
-    for cell in {cell.axes["unit"]: cell for cell in cells(load(page))}.values():
+    config = load(page)
+    if "data" in config.task:
+        config.task.data = "embedded"
+    for cell in {cell.axes["unit"]: cell for cell in cells(config)}.values():
         setup, learner = build.setup(cell.config), build.learner(cell.config)
         state = jax.eval_shape(learner.init, jax.ShapeDtypeStruct((), np.uint32), setup)
         stepped, _ = jax.eval_shape(learner.step, state, setup)
@@ -242,10 +249,12 @@ def test_a_folder_is_named_after_its_unit_its_operation_and_the_other_axes():
     assert names == ["nac_mul-sub-hidden_size=2", "nac_mul-sub-hidden_size=3"]
 
 
-@each_page
+SWEPT = ["num_seeds=1", "grid.learning_rate=1e-3,1e-20,10"]
+RANGES = "grid.interpolation_range=(0,1),(-1,0),((1,2),(3,4))"
+
+
 @pytest.mark.parametrize(
-    "change",
-    ["num_seeds=1", "grid.learning_rate=1e-3,1e-20,10", "grid.interpolation_range=(0,1),(-1,0),((1,2),(3,4))"],
+    ("page", "change"), [*itertools.product(PAGES, SWEPT), *((page, RANGES) for page in ARITHMETIC)], ids=str
 )
 def test_the_folders_of_a_grid_have_safe_names_of_their_own(page, change):
     names = [cell.name for cell in cells(changed(page, change))]
@@ -338,11 +347,28 @@ MORE_CHANGES = [
 ]
 
 
+# Fields of the pages of images.
+IMAGE_CHANGES = [
+    "--config.network.trunk.dropout=0.25",
+    "--config.task.data=fashion_mnist",
+    "--config.grid.unit=nau,lstm",
+    "--config.grid.data=embedded,mnist",
+    "--config.grid.batch_size=16,32",
+    "--config.penalties.sparsity.weight=0.5",
+]
+
+
+def changes_for(page):
+    """Changes of many kinds that a page takes."""
+    if page in IMAGES:
+        return IMAGE_CHANGES if "even" not in page else [change for change in IMAGE_CHANGES if "dropout" not in change]
+    return MANY_CHANGES if "single_unit" in page else MANY_CHANGES + MORE_CHANGES
+
+
 @each_page
-@pytest.mark.parametrize("changes", [[], MANY_CHANGES], ids=["as_it_is", "with_many_changes"])
-def test_what_show_config_prints_gives_the_same_config_back(capsys, page, changes):
-    if changes and "single_unit" not in page:
-        changes = changes + MORE_CHANGES
+@pytest.mark.parametrize("many", [False, True], ids=["as_it_is", "with_many_changes"])
+def test_what_show_config_prints_gives_the_same_config_back(capsys, page, many):
+    changes = changes_for(page) if many else []
     lines = shown_by_the_command_line(capsys, page, *changes)
     assert shown_by_the_command_line(capsys, page, *lines) == lines
     wanted = changed(page, *(change.removeprefix("--config.") for change in changes))

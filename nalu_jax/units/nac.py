@@ -80,6 +80,7 @@ class NACMulNMU(Unit):
 
     operations: ClassVar[tuple[str, ...]] = ("mul",)
     recipes: ClassVar[tuple[Recipe, ...]] = (
+        Recipe("Madsen & Johansen 2020", {"task": "mnist_product"}, penalties={"sparsity": Penalty(10.0, 10_000, 100_000)}),
         Recipe("Madsen & Johansen 2020", penalties={"sparsity": Penalty(10.0, start=1_000_000, end=2_000_000)}),
     )
     first_layer: ClassVar[str | None] = "nau"

@@ -26,6 +26,7 @@ class NAU(Unit):
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(MISTRY, {"task": "single_unit", "input_size": 2}, penalties={"sparsity": Penalty(0.01, 20_000, 35_000)}),
         Recipe(MISTRY, {"task": "single_unit"}, penalties={"sparsity": Penalty(0.01, 50_000, 75_000)}),
+        Recipe("Madsen & Johansen 2020", {"task": "mnist_sum"}, penalties={"sparsity": Penalty(10.0, 10_000, 100_000)}),
         Recipe("Madsen & Johansen 2020", penalties={"sparsity": Penalty(0.01, 5_000, 50_000)}),
     )
 

@@ -27,6 +27,7 @@ class NMU(Unit):
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(MISTRY, {"task": "single_unit", "input_size": 2}, penalties={"sparsity": Penalty(10.0, 20_000, 35_000)}),
         Recipe(MISTRY, {"task": "single_unit"}, penalties={"sparsity": Penalty(10.0, 50_000, 75_000)}),
+        Recipe("Madsen & Johansen 2020", {"task": "mnist_product"}, penalties={"sparsity": Penalty(10.0, 10_000, 100_000)}),
         Recipe("Madsen & Johansen 2020", penalties={"sparsity": Penalty(10.0, 1_000_000, 2_000_000)}),
     )
     first_layer: ClassVar[str | None] = "nau"
