@@ -4,6 +4,7 @@ A cell takes what it remembers and what it reads, columns ``[in, ...]``, to what
 columns ``[out, ...]``.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from nalu_jax.initializers import torch_default
 from nalu_jax.networks import make_unit
 from nalu_jax.registry import UNITS, UnknownName, nearest
 from nalu_jax.types import Array
@@ -84,16 +86,30 @@ class DenseCell(nn.Module):
     def __call__(self, carry: Any, z: Array) -> tuple[Any, Array]:
         """(carry, z_t [in, batch]) → (carry, [out, batch])."""
         carry, hidden = self.cell(carry, jnp.moveaxis(z, 0, -1))
-        said = nn.Dense(self.outputs, name="readout")(hidden) if self.outputs else hidden
-        return carry, jnp.moveaxis(said, -1, 0)
+        if self.outputs:
+            init = torch_default(hidden.shape[-1])
+            hidden = nn.Dense(self.outputs, kernel_init=init, bias_init=init, name="readout")(hidden)
+        return carry, jnp.moveaxis(hidden, -1, 0)
 
 
-DENSE: dict[str, Callable[[int], nn.RNNCellBase]] = {
+DENSE: dict[str, Callable[..., nn.RNNCellBase]] = {
     "lstm": nn.OptimizedLSTMCell,
     "gru": nn.GRUCell,
-    "rnn_tanh": lambda size: nn.SimpleCell(size, activation_fn=nn.tanh),
-    "rnn_relu": lambda size: nn.SimpleCell(size, activation_fn=nn.relu),
+    "rnn_tanh": functools.partial(nn.SimpleCell, activation_fn=nn.tanh),
+    "rnn_relu": functools.partial(nn.SimpleCell, activation_fn=nn.relu),
 }
+
+
+def dense_cell(name: str, size: int, outputs: int) -> DenseCell:
+    """A cell of Flax with ``size`` numbers, drawn at the start as PyTorch does, all from U(±1/√size).
+
+    Flax's own choice, orthogonal matrices, needs QR factorisations: those of several seeds on several CPU devices at once
+    wait for each other for ever, as all share one pool of threads (jax 0.10.1).
+    """
+    init = torch_default(size)
+    return DenseCell(DENSE[name](size, kernel_init=init, recurrent_kernel_init=init, bias_init=init), outputs)
+
+
 EXACT = ("exact_sum", "exact_product")
 ACCUMULATOR, PUBLISHED = "_accumulator", "_published"
 
@@ -115,9 +131,9 @@ def make_cell(name: str, outputs: int, options: Mapping[str, Any], *, hidden_siz
     if name in EXACT:
         return Exact(product=name == "exact_product")
     if name in DENSE:
-        return DenseCell(DENSE[name](hidden_size), outputs)
+        return dense_cell(name, hidden_size, outputs)
     if (bare := name.removesuffix(PUBLISHED)) in DENSE:
-        return DenseCell(DENSE[bare](outputs), 0)
+        return dense_cell(bare, outputs, 0)
     unit = make_unit(unit_within(name), outputs, options)
     if name not in UNITS:
         return Accumulator(unit)

@@ -138,6 +138,25 @@ def test_published_dense_cells_have_as_many_numbers_as_outputs_and_fair_ones_as_
     assert outputs.shape == (2, 2, 1)
 
 
+@pytest.mark.parametrize("name", DENSE)
+def test_dense_cells_start_as_pytorch_draws_them(name):
+    params, _ = run(cell(name, 2, hidden_size=400), numbers(3, 2, 1))
+    drawn = np.concatenate([np.ravel(value) for value in jax.tree.leaves(params)])
+    assert np.abs(drawn).max() <= 1 / 20  # U(±1/√400)
+    assert np.std(drawn) == pytest.approx(1 / 20 / np.sqrt(3), rel=0.01)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_several_seeds_on_each_of_two_devices_can_start(name):
+    model = ImageSequence(Flat(), cell(name, 2, hidden_size=64))
+    mesh = jax.make_mesh((2,), ("seed",), axis_types=(jax.sharding.AxisType.Auto,))
+    by_seed = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("seed"))
+    seeds = jax.device_put(np.arange(8), by_seed)
+    start = jax.vmap(lambda seed: model.init(jax.random.key(seed), sequences_of(numbers(3, 2, 1))))
+    params = jax.jit(start, out_shardings=by_seed)(seeds)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+
 def test_a_published_tanh_network_cannot_say_a_number_beyond_1():
     z = 100 * numbers(3, 50, 4)
     for name in ("rnn_tanh_published", "lstm_published", "gru_published"):

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "nalu_jax/units/*.py": JAX
     | {"flax", FUNCTIONAL, INITIALIZERS, BOUNDED, RECIPES, REGISTRY, TYPES, "nalu_jax.units", OWN_PACKAGE},
     "nalu_jax/networks.py": JAX | {"flax", REGISTRY, "nalu_jax.units", TYPES},
-    "nalu_jax/cells.py": JAX | {"flax", "nalu_jax.networks", REGISTRY, "nalu_jax.units", TYPES},
+    "nalu_jax/cells.py": JAX | {"flax", INITIALIZERS, "nalu_jax.networks", REGISTRY, "nalu_jax.units", TYPES},
     "nalu_jax/sequences.py": JAX | {"flax", "nalu_jax.cells", "nalu_jax.trunks", REGISTRY, TYPES},
     "nalu_jax/convolution.py": {"jax", TYPES},
     "nalu_jax/trunks.py": {"jax", "flax", "nalu_jax.convolution", "nalu_jax.units"}
