@@ -86,10 +86,8 @@ class DenseCell(nn.Module):
     def __call__(self, carry: Any, z: Array) -> tuple[Any, Array]:
         """(carry, z_t [in, batch]) → (carry, [out, batch])."""
         carry, hidden = self.cell(carry, jnp.moveaxis(z, 0, -1))
-        if self.outputs:
-            init = torch_default(hidden.shape[-1])
-            hidden = nn.Dense(self.outputs, kernel_init=init, bias_init=init, name="readout")(hidden)
-        return carry, jnp.moveaxis(hidden, -1, 0)
+        said = nn.Dense(self.outputs, name="readout")(hidden) if self.outputs else hidden
+        return carry, jnp.moveaxis(said, -1, 0)
 
 
 DENSE: dict[str, Callable[..., nn.RNNCellBase]] = {
@@ -100,14 +98,19 @@ DENSE: dict[str, Callable[..., nn.RNNCellBase]] = {
 }
 
 
-def dense_cell(name: str, size: int, outputs: int) -> DenseCell:
-    """A cell of Flax with ``size`` numbers, drawn at the start as PyTorch does, all from U(±1/√size).
+def fair_cell(name: str, size: int, outputs: int) -> DenseCell:
+    """A cell of Flax with ``size`` numbers and a linear layer behind it, its weights LeCun normal at the start.
 
-    Flax's own choice, orthogonal matrices, needs QR factorisations: those of several seeds on several CPU devices at once
-    wait for each other for ever, as all share one pool of threads (jax 0.10.1).
+    Flax draws the recurrent ones orthogonal, which takes a QR factorisation. Those of several seeds on several CPU devices
+    at once wait for each other for ever, since all share one pool of threads (jax 0.10.1).
     """
-    init = torch_default(size)
-    return DenseCell(DENSE[name](size, kernel_init=init, recurrent_kernel_init=init, bias_init=init), outputs)
+    return DenseCell(DENSE[name](size, recurrent_kernel_init=nn.initializers.lecun_normal()), outputs)
+
+
+def published_cell(name: str, outputs: int) -> DenseCell:
+    """A cell of Flax with as many numbers as outputs, drawn at the start as PyTorch does, all from U(±1/√outputs)."""
+    init = torch_default(outputs)
+    return DenseCell(DENSE[name](outputs, kernel_init=init, recurrent_kernel_init=init, bias_init=init), 0)
 
 
 EXACT = ("exact_sum", "exact_product")
@@ -131,9 +134,9 @@ def make_cell(name: str, outputs: int, options: Mapping[str, Any], *, hidden_siz
     if name in EXACT:
         return Exact(product=name == "exact_product")
     if name in DENSE:
-        return dense_cell(name, hidden_size, outputs)
+        return fair_cell(name, hidden_size, outputs)
     if (bare := name.removesuffix(PUBLISHED)) in DENSE:
-        return dense_cell(bare, outputs, 0)
+        return published_cell(bare, outputs)
     unit = make_unit(unit_within(name), outputs, options)
     if name not in UNITS:
         return Accumulator(unit)

@@ -139,8 +139,8 @@ def test_published_dense_cells_have_as_many_numbers_as_outputs_and_fair_ones_as_
 
 
 @pytest.mark.parametrize("name", DENSE)
-def test_dense_cells_start_as_pytorch_draws_them(name):
-    params, _ = run(cell(name, 2, hidden_size=400), numbers(3, 2, 1))
+def test_published_dense_cells_start_as_pytorch_draws_them(name):
+    params, _ = run(cell(f"{name}_published", 400), numbers(3, 2, 1))
     drawn = np.concatenate([np.ravel(value) for value in jax.tree.leaves(params)])
     assert np.abs(drawn).max() <= 1 / 20  # U(±1/√400)
     assert np.std(drawn) == pytest.approx(1 / 20 / np.sqrt(3), rel=0.01)
