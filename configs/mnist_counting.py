@@ -12,7 +12,10 @@ The cells are those of the paper and two forms of each unit (nac: h = NAC([z; h]
 cell with an output layer and, as *_published, without one; and exact_sum, whose cell has nothing to learn, so that what is
 left of its error is misread digits.
 
-TODO time and result
+A quarter of an hour on two cores (15 cells, 60 seeds). The accumulators of NAC and NAU, the LSTM and the GRU learn to count
+ten images, and read 96 to 97 % of the digits. At 1,000 images the mean absolute error of a count is 7.8 for nac_accumulator
+and 6.8 for nau_accumulator, as for the exact cell (6.4), and 99 for LSTM and GRU, which go on saying what ten images come
+to. h = NAC([z; h]) learns the mean and nothing else, and h = NALU([z; h]) diverges. results/README.md has the rest.
 
 Command:  python -m experiments.run --config=configs/mnist_counting.py --workdir=runs/mnist_counting
 """
