@@ -14,7 +14,7 @@ there, h starts from 1 where a unit multiplies and cannot add, and from 0 in the
 paper's LSTM, one number with nothing behind it, which cannot say a number beyond 1; lstm has 64 and a linear layer. The
 penalty of large inputs at small weights, R_z, is not built: these are the rows with λ_z = 0.
 
-TODO time and result
+The page has not been run to its end yet: no result to report.
 
 Command:  python -m experiments.run --config=configs/mnist_product.py --workdir=runs/mnist_product
 """
