@@ -39,8 +39,17 @@ def summary_row(result: CellResult) -> dict[str, Any]:
         "sparsity_error_high": sparsity.high,
         "interpolation_mse_median": quantiles(columns["interpolation_mse"], (0.5,))[0],
         "extrapolation_mse_median": quantiles(columns["extrapolation_mse"], (0.5,))[0],
+        **accuracies(columns),
         "diverged": int(np.isfinite(columns["diverged_at"]).sum()),
     }
+
+
+def accuracies(columns: dict[str, np.ndarray]) -> dict[str, float]:
+    """Median, lowest and highest test accuracy, of tasks that have one; a diverged seed is never right."""
+    if "extrapolation_accuracy" not in columns:
+        return {}
+    low, median, high = quantiles(np.nan_to_num(columns["extrapolation_accuracy"], nan=0.0), (0.0, 0.5, 1.0))
+    return {"accuracy_median": median, "accuracy_low": low, "accuracy_high": high}
 
 
 def readable(row: dict[str, Any], axes: list[str]) -> dict[str, str]:
@@ -64,8 +73,17 @@ def readable(row: dict[str, Any], axes: list[str]) -> dict[str, str]:
         "sparsity error": interval("sparsity_error"),
         "interpolation": number(row["interpolation_mse_median"]),
         "extrapolation": number(row["extrapolation_mse_median"]),
+        **accuracy(row),
         "diverged": str(row["diverged"]) if row["diverged"] else "",
     }
+
+
+def accuracy(row: dict[str, Any]) -> dict[str, str]:
+    """The column of the test accuracy, for tasks that have one."""
+    if "accuracy_median" not in row:
+        return {}
+    median, low, high = (f"{100 * row[f'accuracy_{name}']:.1f}" for name in ("median", "low", "high"))
+    return {"accuracy": f"{median} % [{low}, {high}]"}
 
 
 def write_tables(results: list[CellResult], folder: Path) -> None:
@@ -163,8 +181,8 @@ def terminal_table(results: list[CellResult]) -> Table:
         "interpolation": "interp.",
         "extrapolation": "extrap.",
     }
-    shown = [*results[0].axes, "success", *names, "diverged"]
     rows = [readable(summary_row(result), list(results[0].axes)) for result in results]
+    shown = [*results[0].axes, "success", *names, *(["accuracy"] if "accuracy" in rows[0] else []), "diverged"]
     if not any(row["diverged"] for row in rows):
         shown.remove("diverged")
     table = Table(box=None, header_style="bold", pad_edge=False)
