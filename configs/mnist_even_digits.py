@@ -13,8 +13,8 @@ Presets, chosen by what follows the colon:
 The paper says neither how far apart digits are nor how many, how long it trained, nor how many seeds it ran. Their number
 is uniform here, and their centres are at least a digit apart, so that only corners can overlap.
 
-The page has not been run to its end yet. In single seeds of it seven of the layers came to 75 to 81 % (500 canvases), without
-an order that could be told from noise.
+The page has not been run to its end yet. In single seeds of it seven of the layers came to 75 to 81 % (500 canvases),
+without an order that could be told from noise.
 
 Command:  python -m experiments.run --config=configs/mnist_even_digits.py --workdir=runs/mnist_even_digits
 """
