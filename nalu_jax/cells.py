@@ -153,5 +153,7 @@ def unit_within(name: str) -> str:
         return "linear"
     bare = name if name in UNITS else name.removesuffix(ACCUMULATOR)
     if bare not in UNITS:
-        raise UnknownName(f"unknown unit or cell {name!r}{nearest(name, [*UNITS, *DENSE, *EXACT])}")
+        cells = [*DENSE, *EXACT]
+        guess = nearest(name, [*UNITS, *cells])
+        raise UnknownName(f"unknown unit {name!r}{guess} Known: {', '.join(UNITS)}; and the cells {', '.join(cells)}.")
     return bare

@@ -227,8 +227,8 @@ def test_an_exact_cell_reads_as_many_numbers_as_there_are_outputs():
         ({"features": 0}, "features must be a positive integer, got 0"),
         ({"outputs": 1.5}, "outputs must be a positive integer, got 1.5"),
         ({"hidden_size": -3}, "hidden_size must be a positive integer, got -3"),
-        ({"unit": "lsmt"}, "unknown unit or cell 'lsmt': did you mean 'lstm'?"),
-        ({"unit": "nca_accumulator"}, "unknown unit or cell 'nca_accumulator'"),
+        ({"unit": "lsmt"}, "unknown unit 'lsmt': did you mean 'lstm'?"),
+        ({"unit": "nca_accumulator"}, "unknown unit 'nca_accumulator'"),
         ({"trunk": {"name": "trsak"}}, "unknown trunk 'trsak': did you mean 'trask'?"),
     ],
 )
