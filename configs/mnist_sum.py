@@ -43,6 +43,7 @@ def get_config(preset: str = "quick") -> ConfigDict:
 
     config.network = ConfigDict({"name": "image_sequence"})
     config.network.trunk = ConfigDict({"name": "trask"})  # 10 and 20 filters, 50 hidden numbers
+    config.network.trunk.dropout = 0.0
     config.network.features = 1  # numbers that the trunk reads of an image
     config.network.hidden_size = 64  # of the dense cells
     config.network.outputs = 1

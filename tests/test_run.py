@@ -559,7 +559,7 @@ def screen(text):
 
 def test_at_a_terminal_there_is_a_live_line_that_makes_way_for_the_table(tmp_path, monkeypatch):
     grid = {"grid.unit": "linear", "grid.operation": "sub"}
-    settings = SETTINGS | {"num_steps": 40_000, "eval_every": 1000}
+    settings = SETTINGS | {"num_steps": 200_000, "eval_every": 5000}
     with terminal(monkeypatch) as written:
         code = command(QUICKSTART, f"--workdir={tmp_path / 'run'}", *flags(settings=settings, grid=grid))
     text = b"".join(written).decode()
@@ -568,7 +568,7 @@ def test_at_a_terminal_there_is_a_live_line_that_makes_way_for_the_table(tmp_pat
     assert live[0].startswith("compiling")
     assert any(re.match(r"[\d,.]+k? seed-steps/s, \d+:\d\d to go, interpolation .*solved \d/5", line) for line in live), live
     said, header, row, *_ = screen(text)
-    assert re.match(r"1/1 linear-sub: interpolation .* after 40,000 steps", said)
+    assert re.match(r"1/1 linear-sub: interpolation .* after 200,000 steps", said)
     assert header.startswith("unit ") and re.match(r"linear +sub +\d+ % ", row)
 
 
