@@ -15,8 +15,8 @@ the learning rate, with its 95 % interval, a row an operation and a column an op
 A quarter of an hour on two cores (324 cells, 8,100 seeds, 36 programs). With Adam the NAC adds and subtracts with all seeds
 from 1e-3 on. NAC• and NALU do the better, by and large, the higher the rate: at 1e-1 NAC• subtracts with 96 %, multiplies
 with 56 % and divides with 60 % of its seeds, and the NALU with 84, 40 and 16 %; at 1e-3 it is 44, 24 and 0 %, and 12, 20 and
-0 %. With SGD nothing is solved, and with momentum nothing but 8 % of the NAC's subtractions at 1e-1. results/README.md has the
-picture.
+0 %. With SGD nothing is solved, and with momentum nothing but 8 % of the NAC's subtractions at 1e-1. results/README.md has
+the picture.
 
 Command:  python -m experiments.run --config=configs/learning_rate_study.py --workdir=runs/learning_rate_study
 """
