@@ -6,7 +6,7 @@ number of each image, h = U([z; h]) multiplies it with one number that is rememb
 
 Presets, chosen by what follows the colon:
 
-  configs/mnist_product.py          quick: 5,000 real images that need no network, and a convnet an eighth as large
+  configs/mnist_product.py          quick: 5,000 real images that need no network, and a smaller convnet
   configs/mnist_product.py:paper    the full MNIST and the convnet of the paper, 10 seeds, 388,000 steps, for a GPU
 
 exact_product has nothing to learn but to read; the error of its seeds is the threshold of the others, as in the paper. As

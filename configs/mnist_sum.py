@@ -6,7 +6,7 @@ thousand in the test; errors are means over all places up to a length.
 
 Presets, chosen by what follows the colon:
 
-  configs/mnist_sum.py          quick: 5,000 real images that need no network, and a convnet an eighth as large
+  configs/mnist_sum.py          quick: 5,000 real images that need no network, and a smaller convnet
   configs/mnist_sum.py:paper    the full MNIST and the convnet of the paper, 10 seeds, 86,000 steps, for a GPU
 
 exact_sum has nothing to learn but to read; the error of its seeds is the threshold of the others, as in the paper.

@@ -39,7 +39,7 @@ MAY_IMPORT = {
     | {FUNCTIONAL, INITIALIZERS, REGISTRY, TYPES},
     "nalu_jax/random.py": JAX | {TYPES},
     "nalu_jax/lowering.py": {"jax"},
-    "nalu_jax/data/*.py": {"numpy", "pooch", REGISTRY},
+    "nalu_jax/data/*.py": {"numpy", "pooch", "nalu_jax.checkpoint", REGISTRY},
     "nalu_jax/tasks/*.py": JAX | {FUNCTIONAL, REGISTRY, TYPES, "nalu_jax.data", "nalu_jax.tasks"},
     "nalu_jax/optimizers.py": {"jax", "optax", RECIPES, REGISTRY},
     "nalu_jax/learners/*.py": JAX

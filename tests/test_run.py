@@ -572,6 +572,14 @@ def test_at_a_terminal_there_is_a_live_line_that_makes_way_for_the_table(tmp_pat
     assert header.startswith("unit ") and re.match(r"linear +sub +\d+ % ", row)
 
 
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [(9.46, "9.5"), (91.4, "91.4"), (640.2, "640"), (9_999, "9,999"), (238_400, "238k"), (1_053_000, "1,053k")],
+)
+def test_speeds_are_written_as_people_read_them(rate, expected):
+    assert console.speed(rate) == expected
+
+
 def test_a_run_with_frequent_evaluations_keeps_its_chunks_short():
     # The host asks for a second's worth of steps, the loop cuts it at each evaluation: the wish must not grow for ever.
     host = GroupHost.__new__(GroupHost)

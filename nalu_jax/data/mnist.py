@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nalu_jax.checkpoint import write_atomic
 from nalu_jax.registry import nearest
 
 SOURCES = ("embedded", "mnist", "fashion_mnist")
@@ -309,17 +310,9 @@ def unpacked(payload: bytes, limit: int) -> bytes:
 
 def keep(path: Path, payload: bytes) -> None:
     """Writes a file whole or not at all; DataFault if it cannot be written."""
-    beside = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(beside, "wb") as file:
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_atomic(path, payload)
     except OSError as error:
         raise DataFault(f"{path} cannot be written: {error.strerror}; set NALU_JAX_DATA to a folder where it can") from error
 

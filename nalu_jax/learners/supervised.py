@@ -69,11 +69,12 @@ def supervised(
         return state._replace(step=state.step + 1, params=params, opt_state=opt_state), {"loss": loss}
 
     def evaluate(state: TrainState, setup: Setup) -> Metrics:
-        task, metrics = setup.task, {}
+        task, metrics, declared = setup.task, {}, {}
         for name, batch in task.evaluations(state.draw).items():
-            outputs: Any = model.apply({"params": state.params}, batch.inputs)
+            outputs: Any
+            outputs, declared = model.apply({"params": state.params}, batch.inputs, mutable=["weights"])
             metrics |= {f"{name}_{metric}": value for metric, value in task.metrics(outputs, batch).items()}
-        metrics["sparsity_error"] = sparsity_error(effective_weights(model, state.params, batch.inputs))
+        metrics["sparsity_error"] = sparsity_error(declared.get("weights", {}))
         metrics["solved"] = task.solved(metrics)
         return metrics
 
