@@ -61,7 +61,8 @@ def get_config(preset: str = "quick") -> ConfigDict:
 
     config.grid = ConfigDict()
     config.grid.unit = (
-        "nac_mul", "nac_mul_sigma", "nac_mul_nmu", "nmu", "nalu", "lstm", "lstm_published", "exact_product",
+        "nac_mul", "nac_mul_sigma", "nac_mul_nmu", "nac_mul_nmu_rz", "nmu", "nmu_rz", "nalu",
+        "lstm", "lstm_published", "exact_product",
     )  # fmt: skip
 
     if preset == "paper":

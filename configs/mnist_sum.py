@@ -59,7 +59,10 @@ def get_config(preset: str = "quick") -> ConfigDict:
     config.optimizer.learning_rate = 2e-3
 
     config.grid = ConfigDict()
-    config.grid.unit = ("nac", "nac_accumulator", "nau", "nau_accumulator", "nalu", "lstm", "lstm_published", "exact_sum")
+    config.grid.unit = (
+        "nac", "nac_rz", "nac_accumulator", "nau", "nau_rz", "nau_accumulator", "nalu",
+        "lstm", "lstm_published", "exact_sum",
+    )  # fmt: skip
 
     if preset == "paper":
         config.num_seeds = 10

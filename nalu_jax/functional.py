@@ -425,6 +425,29 @@ def binary_penalty(w: Array) -> Array:
     return jnp.mean(jnp.minimum(size(w), size(1 - w)))
 
 
+def zero_penalty(x: Array, w: Array) -> Array:
+    """R_z of sums, draws the mean of inputs that are left out towards 0: the mean of (1 - |W|) x̄², f32[].
+
+    x̄ is the mean of each input over all examples and places of a sequence; gradients reach the inputs as well. Without it
+    what reads the images may settle for numbers of any scale and a weight that undoes it. Shapes: x ``[in, ...]``, w
+    ``[in, out]``. Madsen & Johansen 2020 (arXiv 2001.05016), appendix on sequential MNIST.
+    """
+    return jnp.mean((1 - size(w)) * jnp.square(over_examples(x)))
+
+
+def one_penalty(x: Array, w: Array) -> Array:
+    """R_z of products, draws the mean of inputs that are left out towards 1: the mean of (1 - W) (1 - x̄)², f32[].
+
+    Shapes and source: as ``zero_penalty``.
+    """
+    return jnp.mean((1 - w) * jnp.square(1 - over_examples(x)))
+
+
+def over_examples(x: Array) -> Array:
+    """The mean of each input, ``[in, ...]`` → ``[in, 1]``."""
+    return jnp.mean(x.reshape(len(x), -1), axis=1, keepdims=True)
+
+
 def sparsity_error(weights: Any) -> Array:
     """How far effective weights are from {-1, 0, 1}: max over all matrices and entries of min(|W|, |1 - |W||), f32[].
 

@@ -209,9 +209,31 @@ def test_the_penalty_of_a_unit_is_counted_once_whatever_the_length():
     for time in (1, 7):
         model = ImageSequence(Flat(), cell("nau", 1))
         variables = model.init(jax.random.key(0), sequences_of(numbers(3, time, 5)))
-        found += [float(value) for value in jax.tree.leaves(variables["penalties"])]
+        found += [float(declared["sparsity"]) for _, declared in walk(variables["penalties"]) if "sparsity" in declared]
     assert len(found) == 2
     assert found[0] == pytest.approx(found[1])
+
+
+def test_rz_is_of_all_that_a_unit_has_read_over_the_whole_sequence():
+    z = numbers(1, 6, 5)
+    for name, neutral in (("nau_rz", 0.0), ("nmu_rz", 1.0)):
+        params, outputs = run(cell(name), z)
+        declared = ImageSequence(Flat(), cell(name)).apply({"params": params}, sequences_of(z), mutable=["penalties"])[1]
+        before = np.concatenate([np.full((1, 1, 5), neutral), outputs[:, :-1]], axis=1)
+        unused = 1 - np.abs(leaf(params, "w")[:, 0])
+        expected = np.mean(unused * (neutral - np.array([z.mean(), before.mean()])) ** 2)
+        (found,) = (penalties for _, penalties in walk(declared["penalties"]) if "neutral" in penalties)
+        assert found["neutral"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_rz_reaches_what_reads_the_images():
+    z = sequences_of(numbers(1, 6, 5))
+
+    def penalty(images):
+        variables = ImageSequence(Flat(), cell("nau_rz")).init(jax.random.key(0), z._replace(images=images))
+        return next(found["neutral"] for _, found in walk(variables["penalties"]) if "neutral" in found)
+
+    assert jax.grad(penalty)(z.images).all()
 
 
 def test_an_exact_cell_reads_as_many_numbers_as_there_are_outputs():

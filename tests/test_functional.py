@@ -263,6 +263,18 @@ def naive_penalty(distance):
     return lambda w: sum(distance(value) for value in w.flat) / w.size
 
 
+def naive_rz(unused, neutral):
+    """R_z, entry by entry; ``unused`` says how far a weight leaves its input out."""
+
+    def penalty(x, w):
+        total = 0.0
+        for i, o in np.ndindex(w.shape):
+            total += unused(w[i, o]) * (neutral - sum(x[i]) / len(x[i])) ** 2
+        return total / w.size
+
+    return penalty
+
+
 class Formula(NamedTuple):
     """Ours, the naive one, and the arguments: matrices [in, out], but for x, [in, batch], and what ``of`` says."""
 
@@ -361,9 +373,12 @@ FORMULAS = {
     "dmu": Formula(F.dmu, naive_dmu, ("x", "o", "g"), {"g": shares}),
     "sign_penalty": Formula(F.sign_penalty, naive_penalty(lambda w: min(abs(w), abs(1 - abs(w)))), ("w",)),
     "binary_penalty": Formula(F.binary_penalty, naive_penalty(lambda w: min(abs(w), abs(1 - w))), ("w",)),
+    "zero_penalty": Formula(F.zero_penalty, naive_rz(lambda w: 1 - abs(w), 0), ("x", "w")),
+    "one_penalty": Formula(F.one_penalty, naive_rz(lambda w: 1 - w, 1), ("x", "w")),
 }
 PRODUCTS = ["nmu", "snmu", "sign_product", "nru", "nru in training", "nmru", "nmru without sign"]
-OF_INPUTS = [name for name, formula in FORMULAS.items() if "x" in formula.arguments]
+# Those that give a column an example; R_z averages over examples.
+OF_INPUTS = [name for name, formula in FORMULAS.items() if "x" in formula.arguments and not name.endswith("penalty")]
 MANY = F.FEW_OUTPUTS + 1  # enough for the other way of taking products
 
 
@@ -849,6 +864,25 @@ def test_the_sign_penalty_draws_to_the_nearest_of_minus_1_0_and_1_and_rests_ther
 def test_the_binary_penalty_draws_to_the_nearer_of_0_and_1_and_rests_there():
     gradient = 6 * jax.grad(F.binary_penalty)(WEIGHTS_TO_PENALISE)
     np.testing.assert_allclose(gradient, [[-1, -1, 0], [0, -1, 0]], atol=1e-6)
+
+
+def test_rz_takes_the_mean_input_over_examples_and_places():
+    x = jnp.array([[[1.0, 2.0], [3.0, 6.0]], [[-1.0, 0.0], [2.0, -1.0]]])  # [in, time, batch]: means 3 and 0
+    w = jnp.array([[-0.5, 1.0], [0.0, 0.25]])
+    assert F.zero_penalty(x, w) == (0.5 * 9 + 0) / 4
+    assert F.one_penalty(x, jnp.abs(w)) == (0.5 * 4 + 1 + 0.75) / 4
+
+
+def test_rz_draws_the_input_as_well_as_its_weight():
+    x, w = jnp.array([[4.0, 2.0]]), jnp.array([[0.5]])
+    for penalty, distance in ((F.zero_penalty, 3), (F.one_penalty, 2)):
+        of_input, of_weight = jax.grad(penalty, (0, 1))(x, w)
+        np.testing.assert_allclose(of_input, [[0.5 * distance, 0.5 * distance]])
+        np.testing.assert_allclose(of_weight, [[-(distance**2)]])
+
+
+def test_rz_of_products_raises_a_weight_from_0_where_projection_put_it():
+    assert jax.grad(F.one_penalty, 1)(jnp.array([[3.0]]), jnp.zeros((1, 1))) == -4
 
 
 # Planted solutions: tanh(±20) is ±1 and σ(20) is 1 in float32, tanh(0) is 0.

@@ -142,8 +142,8 @@ def test_what_a_cell_was_given_reaches_the_numbers_of_its_setup():
 
 
 MISTAKES = [
-    (["penalties.sparsty.weight=1"], "config.penalties.sparsty: nmu has no such penalty; it has sparsity"),
-    (["grid.unit=nac", "penalties.sparsity.weight=1"], "config.penalties.sparsity: nac has no such penalty; it has none"),
+    (["penalties.sparsty.weight=1"], "config.penalties.sparsty: nmu has no such penalty; it has neutral, sparsity"),
+    (["grid.unit=nac", "penalties.sparsity.weight=1"], "config.penalties.sparsity: nac has no such penalty; it has neutral"),
     (["penalties.sparsity.wieght=1"], "config.penalties.sparsity.wieght: there is no such field"),
     (["penalties.sparsity=1"], "config.penalties.sparsity"),
     (["penalties.sparsity.weight=heavy"], "config.penalties.sparsity.weight must be a finite number, got 'heavy'"),

@@ -96,6 +96,9 @@ def modified(start, end):
     return {"l1": growing(1e-9), "unit_size": ramp(1.0, start, end), "gate": ramp(1.0, start, end)}
 
 
+SEQUENCES = {total: {"task": f"mnist_{total}", "operation": None, "input_size": None} for total in ("sum", "product")}
+ON_SEQUENCES = {"sparsity": ramp(10.0, 10_000, 100_000)}
+RZ = {"neutral": {"weight": 1.0}}
 SIZE = {"size": {"weight": 0.05, "start": 10_001, "end": 10_001, "below": 1.0}}
 REINIT = {"every": 10, "longer_than": 5_000, "above": 1.0}
 ORIGINAL = {"name": "rmsprop_tensorflow", "learning_rate": 1e-2, "clip_value": 0.1, "gate_turn": 2}
@@ -119,6 +122,12 @@ PUBLISHED = [
         for facts, penalties in ((SINGLE_2, FAST), (SINGLE_10, SLOW), (STATIC, SLOWEST))
     ),
     ("nac_mul_nmu", STATIC, {}, SLOWEST, {}),
+    ("nac", SEQUENCES["sum"], {}, {}, {}),
+    ("nac_rz", SEQUENCES["sum"], {}, RZ, {}),
+    ("nau", SEQUENCES["sum"], {}, ON_SEQUENCES, {}),
+    ("nau_rz", SEQUENCES["sum"], {}, ON_SEQUENCES | RZ, {}),
+    *((name, SEQUENCES["product"], {}, ON_SEQUENCES, {}) for name in ("nmu", "nac_mul_nmu")),
+    *((name, SEQUENCES["product"], {}, ON_SEQUENCES | RZ, {}) for name in ("nmu_rz", "nac_mul_nmu_rz")),
     ("gated_nau_nmu", STATIC, {}, SLOWEST, {}),
     ("nalu_gate_penalty", STATIC, {}, {"gate": {"weight": 1.0}}, {}),
     *((name, SINGLE_2 | {"operation": "mul"}, POWER, {"l1": growing(1e-7)}, {}) for name in ("npu", "real_npu")),

@@ -36,4 +36,17 @@ class NAU(Unit):
         w = self.param("w", bounded(nau_uniform, -1.0, 1.0), (x.shape[0], self.features), self.param_dtype)
         self.weight("W", w)
         self.penalty("sparsity", F.sign_penalty(w))
+        self.penalty("neutral", F.zero_penalty(x, w))
         return F.nau(x, w)
+
+
+@UNITS.register("nau_rz")
+class NAURz(NAU):
+    """NAU whose unused inputs are drawn towards 0 by R_z, as on sequences of digits. Madsen & Johansen 2020, appendix."""
+
+    recipes: ClassVar[tuple[Recipe, ...]] = (
+        Recipe(
+            "Madsen & Johansen 2020, λ_z = 1",
+            penalties={"sparsity": Penalty(10.0, 10_000, 100_000), "neutral": Penalty(1.0)},
+        ),
+    )

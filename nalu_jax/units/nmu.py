@@ -39,11 +39,24 @@ class NMU(Unit):
         w = self.param("w", self.kernel_init, (x.shape[0], self.features), self.param_dtype)
         self.weight("W", w)
         self.penalty("sparsity", F.binary_penalty(w))
+        self.penalty("neutral", F.one_penalty(x, w))
         return self.multiply(x, w)
 
     def multiply(self, x: Array, w: Array) -> Array:
         """The product: [in, ...] → [features, ...]."""
         return F.nmu(x, w)
+
+
+@UNITS.register("nmu_rz")
+class NMURz(NMU):
+    """NMU whose unused inputs are drawn towards 1 by R_z, as on sequences of digits. Madsen & Johansen 2020, appendix."""
+
+    recipes: ClassVar[tuple[Recipe, ...]] = (
+        Recipe(
+            "Madsen & Johansen 2020, λ_z = 1",
+            penalties={"sparsity": Penalty(10.0, 10_000, 100_000), "neutral": Penalty(1.0)},
+        ),
+    )
 
 
 @UNITS.register("nmu_unregularised")
