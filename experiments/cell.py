@@ -208,8 +208,10 @@ def show_results(tensorboard: TensorBoard, cell: Cell, run: Run, rows: list[dict
         path: value for path, value in leaves(cell.config) if path not in swept
     }
     settings = {name: value if isinstance(value, int | float | str) else str(value) for name, value in fields.items()}
-    solved = sum(row["solved"] for row in rows)
-    results = {"result/success_rate": success_rate(solved, len(rows)).estimate}
+    results = {}
+    if build.task_spec(cell.config).threshold:
+        solved = sum(row["solved"] for row in rows)
+        results["result/success_rate"] = success_rate(solved, len(rows)).estimate
     for name in ("interpolation_mse", "extrapolation_mse"):
         errors = [float(row[name]) for row in rows if row[name] is not None]
         if errors:

@@ -24,15 +24,23 @@ def error(value: Any) -> str:
 
 
 class CellProgress:
-    """The line of one cell. ``say`` prints a sentence above it."""
+    """The line of one cell. ``say`` prints a sentence above it; seeds are counted as solved where they are ``judged``."""
 
     def __init__(
-        self, console: Console, label: str, *, num_steps: int, num_seeds: int, now: Callable[[], float] = time.monotonic
+        self,
+        console: Console,
+        label: str,
+        *,
+        num_steps: int,
+        num_seeds: int,
+        judged: bool = True,
+        now: Callable[[], float] = time.monotonic,
     ):
         self.console = console
         self.label = label
         self.num_steps = num_steps
         self.num_seeds = num_seeds
+        self.judged = judged
         self.now = now
         self.began: tuple[float, int] | None = None  # when and at which step the present process took up the cell
         self.printed = now()
@@ -58,7 +66,8 @@ class CellProgress:
         seeds, solved, diverged = (sum(row[name] for row in rows) for name in ("seeds", "success", "diverged"))
         shown = [f"{short} {error(rows[0][name]['median'])}" for name, short in SHORT_NAMES.items() if name in rows[0]]
         gone = [f"{diverged} diverged"] if diverged else []
-        self.figures = ", ".join([*(shown if len(rows) == 1 else []), f"solved {solved}/{seeds}", *gone])
+        count = [f"solved {solved}/{seeds}"] if self.judged else []
+        self.figures = ", ".join([*(shown if len(rows) == 1 else []), *count, *gone])
 
     def advanced(self, step: int) -> None:
         """Takes note of how far the cell has come."""

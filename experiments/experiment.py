@@ -61,7 +61,8 @@ def train(grid: list[Cell], together: list[list[Cell]], workdir: Path, console: 
         schedule = build.schedule(group[0].config)
         label = f"{number}/{len(together)} {group_name(group)}"
         num_seeds = schedule.num_seeds * len(group)
-        with CellProgress(console, label, num_steps=schedule.num_steps, num_seeds=num_seeds) as progress:
+        judged = any(build.task_spec(cell.config).threshold for cell in group)
+        with CellProgress(console, label, num_steps=schedule.num_steps, num_seeds=num_seeds, judged=judged) as progress:
             run_group(group, [Files(workdir / cell.name) for cell in group], progress, stopping, environment)
         write_tables(finished(grid, workdir), workdir)
         stopping.check()

@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 import nalu_jax.tasks  # noqa: F401  (registers the tasks)
-from experiments.results import CellResult, read_json, write_csv
+from experiments.results import CellResult, predictors, read_json, write_csv
 from experiments.tables import write_tables_of
 from nalu_jax.cells import ACCUMULATOR, PUBLISHED
 from nalu_jax.registry import TASKS
@@ -18,7 +18,6 @@ from nalu_jax.stats import Interval, quantiles, success_rate
 
 MOST_COLUMNS = 6
 BOUND = 0.99  # one-sided, of the mean error of an exact cell
-PREDICTORS = {"constant": "constant", "mean": "true mean"}
 # The models of Trask et al. 2018 and the cells that stand beside them.
 MODELS = {"LSTM": "lstm", "GRU": "gru", "RNN-tanh": "rnn_tanh", "RNN-ReLU": "rnn_relu", "NAC": "nac", "NALU": "nalu"}
 PUBLISHED_TABLES = {"mae": "trask_2018_table_2", "mse": "trask_2018_table_10"}
@@ -138,24 +137,8 @@ def columns(name: str, values: np.ndarray | None) -> dict[str, float | None]:
 
 
 def predictor_rows(results: list[CellResult]) -> list[tuple[dict[str, str], Sequences, dict[str, float]]]:
-    """The predictors of the tasks of a grid: the axes they are told apart by, the task, and their metrics.
-
-    The first axis bears the predictor's name; of the others those that all cells of its task share.
-    """
-    tasks: dict[str, list[CellResult]] = {}
-    for result in results:
-        if sequences_of(result):
-            tasks.setdefault(repr((sequences_of(result), result.result["predictors"])), []).append(result)
-    rows = []
-    for together in tasks.values():
-        first = together[0]
-        first_axis, *others = [*first.axes] or ["predictor"]
-        alike = {a: first.axes[a] if all(r.axes[a] == first.axes[a] for r in together) else "" for a in others}
-        for predictor, metrics in first.result["predictors"].items():
-            about = sequences_of(first)
-            assert about is not None
-            rows.append(({first_axis: PREDICTORS.get(predictor, predictor)} | alike, about, metrics))
-    return rows
+    """The predictors of the tasks of a grid: their axes, what the task says of sequences, and their metrics."""
+    return [(p.axes, about, p.metrics) for p in predictors(results) if (about := sequences_of(p.like))]
 
 
 def few(lengths: list[int]) -> list[int]:

@@ -14,6 +14,7 @@ from experiments.faults import EnvironmentFault
 from nalu_jax.checkpoint import write_atomic
 from nalu_jax.writer import MetricsFile
 
+SPOKEN = {"mean": "true mean"}  # predictors as tables name them, where that is not their name
 METRICS = ("interpolation_mse", "extrapolation_mse", "sparsity_error")
 
 
@@ -92,6 +93,29 @@ class CellResult(NamedTuple):
         return int(
             np.nanargmin(np.where(np.isfinite(self.seeds["interpolation_mse"]), self.seeds["interpolation_mse"], 1e300))
         )
+
+
+class Predictor(NamedTuple):
+    """What a task's predictor, which sees no input, comes to."""
+
+    axes: dict[str, str]  # the first bears its name; of the others those that all cells of its task share
+    like: CellResult  # the first cell of its task
+    metrics: dict[str, float]
+
+
+def predictors(results: list[CellResult]) -> list[Predictor]:
+    """The predictors of the tasks of a grid, each once."""
+    tasks: dict[str, list[CellResult]] = {}
+    for result in results:
+        tasks.setdefault(repr(result.result.get("predictors", {})), []).append(result)
+    found = []
+    for together in tasks.values():
+        first = together[0]
+        first_axis, *others = [*first.axes] or ["predictor"]
+        alike = {a: first.axes[a] if all(r.axes[a] == first.axes[a] for r in together) else "" for a in others}
+        for name, metrics in first.result.get("predictors", {}).items():
+            found.append(Predictor({first_axis: SPOKEN.get(name, name)} | alike, first, metrics))
+    return found
 
 
 def read_json(path: Path) -> Any:

@@ -1,5 +1,6 @@
 """Tables of finished cells: the summary with the field's success criterion, and the scores of the 2018 paper."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,15 @@ import numpy as np
 from rich.table import Table
 from tabulate import tabulate
 
-from experiments.results import CellResult, write_csv
+from experiments.results import CellResult, Predictor, predictors, write_csv
 from nalu_jax.checkpoint import write_atomic
 from nalu_jax.stats import quantiles, solved_at_mean, sparsity_error_mean, success_rate
+
+
+def summary_rows(results: list[CellResult]) -> list[dict[str, Any]]:
+    """The rows of summary.csv: one a cell, and one a predictor that sees no input."""
+    rows = [summary_row(result) for result in results]
+    return rows + [predictor_row(predictor, rows[0]) for predictor in predictors(results)]
 
 
 def summary_row(result: CellResult) -> dict[str, Any]:
@@ -17,16 +24,28 @@ def summary_row(result: CellResult) -> dict[str, Any]:
 
     Criterion and intervals (95 %) are those of Madsen & Johansen 2020 (arXiv 2001.05016): a seed is solved if its test
     error at its lowest validation error is below the threshold. "Solved at" and the sparsity error are over solved seeds;
-    the median errors are over all, at each seed's best evaluation.
+    the median errors are over all, at each seed's best evaluation. Of a task without a threshold nothing is said of success.
     """
+    columns = result.seeds
+    return {
+        **result.axes,
+        "seeds": len(columns["seed"]),
+        "steps": result.result["steps"],
+        **judgement(result),
+        "interpolation_mse_median": quantiles(columns["interpolation_mse"], (0.5,))[0],
+        "extrapolation_mse_median": quantiles(columns["extrapolation_mse"], (0.5,))[0],
+        **accuracies(columns),
+        "diverged": int(np.isfinite(columns["diverged_at"]).sum()),
+    }
+
+
+def judgement(result: CellResult) -> dict[str, float | None]:
+    """Success rate, solved at and sparsity error of a cell, all None if its task has no threshold."""
     solved, columns = result.solved, result.seeds
     rate = success_rate(int(solved.sum()), len(solved))
     steps = solved_at_mean(columns["solved_at"][solved])
     sparsity = sparsity_error_mean(columns["sparsity_error"][solved])
-    return {
-        **result.axes,
-        "seeds": len(solved),
-        "steps": result.result["steps"],
+    found = {
         "success_rate": rate.estimate,
         "success_low": rate.low,
         "success_high": rate.high,
@@ -37,11 +56,19 @@ def summary_row(result: CellResult) -> dict[str, Any]:
         "sparsity_error_mean": sparsity.estimate,
         "sparsity_error_low": sparsity.low,
         "sparsity_error_high": sparsity.high,
-        "interpolation_mse_median": quantiles(columns["interpolation_mse"], (0.5,))[0],
-        "extrapolation_mse_median": quantiles(columns["extrapolation_mse"], (0.5,))[0],
-        **accuracies(columns),
-        "diverged": int(np.isfinite(columns["diverged_at"]).sum()),
     }
+    return found if result.result["threshold"] else dict.fromkeys(found)
+
+
+def predictor_row(predictor: Predictor, columns: Iterable[str]) -> dict[str, Any]:
+    """A predictor's row of summary.csv, which has these columns; a threshold is for networks."""
+    known = {f"{name}_median": predictor.metrics.get(name) for name in ("interpolation_mse", "extrapolation_mse")}
+    if "extrapolation_accuracy" in predictor.metrics:
+        known |= dict.fromkeys(ACCURACY, predictor.metrics["extrapolation_accuracy"])
+    return dict.fromkeys(columns) | predictor.axes | known
+
+
+ACCURACY = ("accuracy_median", "accuracy_low", "accuracy_high")
 
 
 def accuracies(columns: dict[str, np.ndarray]) -> dict[str, float]:
@@ -49,7 +76,7 @@ def accuracies(columns: dict[str, np.ndarray]) -> dict[str, float]:
     if "extrapolation_accuracy" not in columns:
         return {}
     low, median, high = quantiles(np.nan_to_num(columns["extrapolation_accuracy"], nan=0.0), (0.0, 0.5, 1.0))
-    return {"accuracy_median": median, "accuracy_low": low, "accuracy_high": high}
+    return dict(zip(ACCURACY, (median, low, high), strict=True))
 
 
 def readable(row: dict[str, Any], axes: list[str]) -> dict[str, str]:
@@ -64,10 +91,15 @@ def readable(row: dict[str, Any], axes: list[str]) -> dict[str, str]:
         low, high = row[f"{name}_low"], row[f"{name}_high"]
         return number(row[f"{name}_mean"]) + ("" if np.isnan(low) else f" [{number(low)}, {number(high)}]")
 
-    percent = [f"{100 * row[name]:.0f}" for name in ("success_rate", "success_low", "success_high")]
+    def success() -> str:
+        if row["success_rate"] is None:
+            return "–"
+        rate, low, high = (f"{100 * row[name]:.0f}" for name in ("success_rate", "success_low", "success_high"))
+        return f"{rate} % [{low}, {high}]"
+
     return {
         **{axis: str(row[axis]) for axis in axes},
-        "success": f"{percent[0]} % [{percent[1]}, {percent[2]}]",
+        "success": success(),
         "solved at, median": number(row["solved_at_median"]),
         "solved at, mean": interval("solved_at"),
         "sparsity error": interval("sparsity_error"),
@@ -83,21 +115,35 @@ def accuracy(row: dict[str, Any]) -> dict[str, str]:
     if "accuracy_median" not in row:
         return {}
     median, low, high = (f"{100 * row[f'accuracy_{name}']:.1f}" for name in ("median", "low", "high"))
-    return {"accuracy": f"{median} % [{low}, {high}]"}
+    return {"accuracy": f"{median} %" if low == high else f"{median} % [{low}, {high}]"}
+
+
+def judged(rows: list[dict[str, Any]], people: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows for people, without what rests on a threshold if no row has one."""
+    if any(row["success_rate"] is not None for row in rows):
+        return people
+    return [{name: text for name, text in row.items() if name not in JUDGEMENT} for row in people]
+
+
+JUDGEMENT = ("success", "solved at, median", "solved at, mean", "sparsity error")
 
 
 def write_tables(results: list[CellResult], folder: Path) -> None:
     """Writes summary.{csv,md,tex}, seeds.csv and, where papers score so, scores.{md,tex}."""
-    rows = [summary_row(result) for result in results]
+    rows = summary_rows(results)
     write_csv(folder / "summary.csv", rows)
     write_csv(folder / "seeds.csv", seed_rows(results))
-    people = [readable(row, list(results[0].axes)) for row in rows]
-    caption = (
-        f"{rows[0]['seeds']} seeds a cell, {rows[0]['steps']:,} steps. Success: test error below the threshold at the "
-        "lowest validation error. Brackets: 95 % intervals. Solved at and sparsity error: solved seeds only. Interpolation "
-        "and extrapolation: median squared error over all seeds."
-    )
-    write_table(folder / "summary", people, caption)
+    people = judged(rows, [readable(row, list(results[0].axes)) for row in rows])
+    caption = [f"{rows[0]['seeds']} seeds a cell, {rows[0]['steps']:,} steps."]
+    if "success" in people[0]:
+        caption.append(
+            "Success: test error below the threshold at the lowest validation error. Brackets: 95 % intervals. Solved at "
+            "and sparsity error: solved seeds only."
+        )
+    caption.append("Interpolation and extrapolation: median squared error over all seeds.")
+    if "accuracy" in people[0]:
+        caption.append("Accuracy: median over seeds [lowest, highest].")
+    write_table(folder / "summary", people, " ".join(caption))
     # The score compares units on one task, and on those that papers score.
     if "interpolation_range" not in results[0].axes and results[0].result["untrained"]:
         write_table(folder / "scores", score_rows(results), SCORES_CAPTION)
@@ -181,8 +227,9 @@ def terminal_table(results: list[CellResult]) -> Table:
         "interpolation": "interp.",
         "extrapolation": "extrap.",
     }
-    rows = [readable(summary_row(result), list(results[0].axes)) for result in results]
-    shown = [*results[0].axes, "success", *names, *(["accuracy"] if "accuracy" in rows[0] else []), "diverged"]
+    found = summary_rows(results)
+    rows = judged(found, [readable(row, list(results[0].axes)) for row in found])
+    shown = [name for name in (*results[0].axes, "success", *names, "accuracy", "diverged") if name in rows[0]]
     if not any(row["diverged"] for row in rows):
         shown.remove("diverged")
     table = Table(box=None, header_style="bold", pad_edge=False)

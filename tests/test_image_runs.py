@@ -103,11 +103,29 @@ def test_a_run_on_canvases_ends_with_a_table_of_accuracies(on_canvases):
     assert (on_canvases.code, on_canvases.err) == (0, "")
     table = on_canvases.out[on_canvases.out.index("unit ") :].splitlines()
     assert table[0].split()[-1] == "accuracy"
-    for row in rows_of(on_canvases.folder / "summary.csv"):
+    cells = [row for row in rows_of(on_canvases.folder / "summary.csv") if row["seeds"]]
+    for row in cells:
         seeds = [r for r in rows_of(on_canvases.folder / "seeds.csv") if r["unit"] == row["unit"]]
         accuracies = sorted(float(seed["extrapolation_accuracy"]) for seed in seeds)
         found = [float(row[f"accuracy_{name}"]) for name in ("low", "median", "high")]
         assert found == pytest.approx([accuracies[0], np.median(accuracies), accuracies[-1]], rel=1e-4)
+
+
+def test_predictors_that_see_no_image_are_rows_of_the_summary(on_canvases):
+    rows = {row["unit"]: row for row in rows_of(on_canvases.folder / "summary.csv")}
+    kept = json.loads((on_canvases.folder / "nac" / "result.json").read_text())["predictors"]
+    for name in ("always zero", "uniform"):
+        assert float(rows[name]["accuracy_median"]) == pytest.approx(kept[name]["extrapolation_accuracy"], rel=1e-4)
+        assert float(rows[name]["extrapolation_mse_median"]) == pytest.approx(kept[name]["extrapolation_mse"], rel=1e-4)
+        assert rows[name]["success_rate"] == rows[name]["seeds"] == ""
+        assert name in on_canvases.out and f"| {name} " in (on_canvases.folder / "summary.md").read_text()
+
+
+def test_without_a_threshold_nothing_is_said_of_success(counted, on_canvases):
+    for run, judged in ((counted, False), (on_canvases, True)):
+        assert ("solved 0/" in run.out) == judged
+        assert ("success" in (run.folder / "summary.md").read_text().lower()) == judged
+        assert any(row["success_rate"] for row in rows_of(run.folder / "summary.csv")) == judged
 
 
 def test_predictors_that_see_no_image_are_kept_with_each_cell(counted, on_canvases):

@@ -27,7 +27,8 @@ def cell(path, unit, task="mnist_counting", at=(1, 10, 100), train_length=10, ma
     seeds = dict.fromkeys(("solved", "sparsity_error", "interpolation_mse"), np.zeros(SEEDS))
     seeds |= {"seed": np.arange(4.0), "solved_at": np.full(SEEDS, NAN), "diverged_at": np.full(SEEDS, NAN)}
     seeds["extrapolation_accuracy"] = np.broadcast_to(accuracy, SEEDS)
-    predictors = {name: {"extrapolation_accuracy": 0.1} for name in ("constant", "mean")}
+    told = {"interpolation_mse": float(train_length), "extrapolation_accuracy": 0.1}
+    predictors = {name: dict(told) for name in ("constant", "mean")}
     for length, suffix in names.items():
         seeds[f"extrapolation_mae{suffix}"] = length * np.broadcast_to(mae, SEEDS).astype(float)
         seeds[f"extrapolation_mse{suffix}"] = length * np.broadcast_to(mse, SEEDS).astype(float)
