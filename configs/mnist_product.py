@@ -32,9 +32,9 @@ def get_config(preset: str = "quick") -> ConfigDict:
 
     config.num_seeds = 4
     config.first_seed = 0
-    config.num_steps = 2_000
-    config.eval_every = 200
-    config.batch_size = 64  # sequences
+    config.num_steps = 3_000
+    config.eval_every = 300
+    config.batch_size = 32  # sequences
     config.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
     config.block = 1  # seeds that a device trains at a time: the images of one fill a core's cache
 
