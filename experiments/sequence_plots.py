@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from matplotlib.transforms import blended_transform_factory
 from ml_collections import ConfigDict
 
@@ -116,7 +116,12 @@ def finish_lengths(
     heights = np.concatenate([np.asarray(line.get_ydata(), float) for line in panel.get_lines()])
     grey = np.concatenate([heights for *_, heights in predictors])
     heights = np.concatenate([heights[heights > 0], grey])
-    panel.set_ylim(max(heights.min(), 1e-5 * grey.min()) / 1.6, min(heights.max(), 100 * grey.max()) * 1.6)
+    low, high = max(heights.min(), 1e-5 * grey.min()) / 1.6, min(heights.max(), 100 * grey.max()) * 1.6
+    panel.set_ylim(low, high)
+    if high < 100 * low:  # too few powers of ten to name these alone
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panel.yaxis.set_minor_formatter(NullFormatter())
     ends = []
     for name, about, heights in predictors:
         panel.plot(about.lengths, heights, color="0.55", linestyle=(0, (4, 2)), linewidth=1, zorder=2)
@@ -153,16 +158,21 @@ class Trained(NamedTuple):
         """Its answers at each place, f32[out, time, batch]."""
         return np.asarray(self.model.apply({"params": self.params}, Sequences(images, order)))
 
+    def reads(self, images: Array) -> np.ndarray:
+        """What its trunk reads in each image, before the cell, f32[features, images]."""
+        return np.asarray(self.model.apply({"params": self.params}, images, method=lambda model, x: model.trunk(x)))
+
 
 def trained(name: str, config: ConfigDict, params: Any) -> Trained:
     """The network of a config with parameters."""
     return Trained(name, build.task_spec(config), build.network(config), params)
 
 
-def best_of(results: list[CellResult], configs: list[ConfigDict], most: int) -> list[Trained]:
-    """The best seed of each cell that goes over sequences; of more cells than so many the first."""
+def best_of(results: list[CellResult], configs: list[ConfigDict], most: int) -> tuple[list[Trained], str]:
+    """The best seed of each cell that goes over sequences; of more than so many the first, and a note that says so."""
     pairs = [pair for pair in zip(results, configs, strict=True) if sequences_of(pair[0])]
-    return [trained(plots.name_cell(r), config, plots.best_params(r, config)) for r, config in pairs[:most]]
+    networks = [trained(plots.name_cell(r), config, plots.best_params(r, config)) for r, config in pairs[:most]]
+    return networks, f"the first {most} of {len(pairs)} cells" if len(pairs) > most else ""
 
 
 class Shown(NamedTuple):
@@ -185,7 +195,7 @@ def strip(results: list[CellResult], configs: list[ConfigDict], path: Path) -> b
     Of sums and products the total at each place; of counts how often each digit came in all. White is right; the redder, the
     further off. A grid over something else has no such picture: nothing is written, and the answer is False.
     """
-    networks = best_of(results, configs, MOST_ROWS)
+    networks, note = best_of(results, configs, MOST_ROWS)
     if not networks:
         return False
     tasks: dict[str, list[Trained]] = {}
@@ -195,6 +205,8 @@ def strip(results: list[CellResult], configs: list[ConfigDict], path: Path) -> b
     places = figure.subfigures(len(tasks), 1, squeeze=False, height_ratios=[strip_inches(group) for group in tasks.values()])
     for place, group in zip(places[:, 0], tasks.values(), strict=True):
         draw_sequence(place, group)
+    if note:
+        figure.supxlabel(note, fontsize=8, color="0.35")
     plots.save(figure, path)
     return True
 
@@ -288,10 +300,11 @@ def total_text(value: float, *, exact: bool) -> str:
 def reads(results: list[CellResult], configs: list[ConfigDict], path: Path) -> bool:
     """What each cell's best seed says of a single image, a panel a cell.
 
-    Of a sum or product its answers to test images of each digit; of counts a matrix, the digit downwards and the outputs
-    across. A grid over something else has no such picture: nothing is written, and the answer is False.
+    Of a sum or product its answers to test images of each digit and, in grey where its trunk reads one number, that
+    number; of counts a matrix, the digit downwards and the outputs across. A grid over something else has no such picture:
+    nothing is written, and the answer is False.
     """
-    networks = best_of(results, configs, MOST_PANELS)
+    networks, note = best_of(results, configs, MOST_PANELS)
     if not networks:
         return False
     columns = min(len(networks), 5)
@@ -310,6 +323,8 @@ def reads(results: list[CellResult], configs: list[ConfigDict], path: Path) -> b
         bar.ax.tick_params(labelsize=7)
         bar.set_label("mean answer", fontsize=8)
     figure.get_layout_engine().set(h_pad=0.06)
+    if note:
+        figure.supxlabel(note, fontsize=8, color="0.35")
     plots.save(figure, path)
     return True
 
@@ -331,7 +346,8 @@ def draw_reading(panel: Axes, network: Trained) -> None:
     if len(totals) > 1:
         draw_counts(panel, np.asarray(totals).argmax(0), said)
     else:
-        draw_answers(panel, np.asarray(totals)[0], said[0])
+        digits, z = np.asarray(totals)[0], network.reads(batch.inputs.images[..., asked])
+        draw_answers(panel, digits, said[0], read=z[0] if len(z) == 1 else None)
     panel.set_title(f"{100 * float(right):.0f} % right", fontsize=9)
 
 
@@ -346,12 +362,16 @@ def draw_counts(panel: Axes, digits: np.ndarray, said: np.ndarray) -> None:
     panel.set_ylabel("digit shown", fontsize=8)
 
 
-def draw_answers(panel: Axes, digits: np.ndarray, said: np.ndarray) -> None:
-    """Each answer above its digit, a little aside; answers beyond the panel are triangles at its edge."""
-    aside = np.random.RandomState(0).uniform(-0.3, 0.3, len(digits))
-    inside = (said > LOWEST) & (said < HIGHEST)
+def draw_answers(panel: Axes, digits: np.ndarray, said: np.ndarray, read: np.ndarray | None) -> None:
+    """Each answer above its digit, a little aside; answers beyond the panel are triangles at its edge.
+
+    In grey what the trunk read, unless that is the answer.
+    """
     panel.axline((0, 0), slope=1, color="0.55", linewidth=0.8, zorder=1)
-    panel.scatter(digits[inside] + aside[inside], said[inside], s=5, alpha=0.45, color=plots.COLOURS[0], linewidth=0)
+    grey = read is not None and not np.allclose(read, said)
+    if grey:
+        draw_points(panel, digits, read, "0.6")
+    inside, aside = draw_points(panel, digits, said, plots.COLOURS[0])
     for beyond, marker, edge in ((said >= HIGHEST, "^", HIGHEST - 0.3), (said <= LOWEST, "v", LOWEST + 0.3)):
         where = digits[beyond] + aside[beyond]
         panel.scatter(where, np.full(len(where), edge), s=9, alpha=0.45, color=plots.COLOURS[1], marker=marker, linewidth=0)
@@ -363,4 +383,12 @@ def draw_answers(panel: Axes, digits: np.ndarray, said: np.ndarray) -> None:
     panel.tick_params(labelsize=8)
     plots.quiet(panel)
     panel.set_xlabel("digit shown", fontsize=8)
-    panel.set_ylabel("answer", fontsize=8)
+    panel.set_ylabel("answer (grey: trunk)" if grey else "answer", fontsize=8)
+
+
+def draw_points(panel: Axes, digits: np.ndarray, values: np.ndarray, color: str) -> tuple[np.ndarray, np.ndarray]:
+    """A point a value above its digit, a little aside; which of them are inside the panel, and how far aside they stand."""
+    aside = np.random.RandomState(0).uniform(-0.3, 0.3, len(digits))
+    inside = (values > LOWEST) & (values < HIGHEST)
+    panel.scatter(digits[inside] + aside[inside], values[inside], s=5, alpha=0.45, color=color, linewidth=0)
+    return inside, aside

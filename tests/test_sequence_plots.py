@@ -94,6 +94,8 @@ def test_products_are_held_against_the_error_of_the_true_mean(tmp_path, drawn):
     np.testing.assert_allclose(heights(drawn[0].axes[1]), [[0.5, 1, 2], [1.4, 2.8, 5.6], [1, 1, 1]])
     assert drawn[0].axes[1].get_ylabel() == "error over that of the true mean"
     assert drawn[0].axes[0].get_xscale() == "linear"
+    drawn[0].canvas.draw()
+    assert {"0.5", "1", "2", "5"} <= {label.get_text() for label in drawn[0].axes[1].get_yticklabels()}
 
 
 def test_forms_of_a_cell_share_a_colour_and_are_told_apart_by_their_line(tmp_path, drawn):
@@ -248,7 +250,7 @@ def test_totals_are_short(value, exact, text):
 
 def test_what_is_read_in_an_image_stands_above_its_digit_and_what_is_beyond_the_panel_at_its_edge():
     panel = Figure().subplots()
-    sequence_plots.draw_answers(panel, np.array([3, 5, 7, 8]), np.array([3.2, 4.0, 50.0, -9.0]))
+    sequence_plots.draw_answers(panel, np.array([3, 5, 7, 8]), np.array([3.2, 4.0, 50.0, -9.0]), None)
     inside, above, below = (collection.get_offsets() for collection in panel.collections)
     assert np.round(inside[:, 0]).tolist() == [3, 5] and inside[:, 1].tolist() == [3.2, 4.0]
     assert np.round(above[:, 0]).tolist() == [7] and np.round(below[:, 0]).tolist() == [8]
@@ -257,9 +259,41 @@ def test_what_is_read_in_an_image_stands_above_its_digit_and_what_is_beyond_the_
     assert texts(panel) == []
 
 
+def test_what_the_trunk_reads_is_grey_behind_the_answers_unless_it_is_the_answer():
+    digits, said = np.array([3, 5]), np.array([3.2, 4.0])
+    for read, grey in ((2 * said, True), (said, False)):
+        panel = Figure().subplots()
+        sequence_plots.draw_answers(panel, digits, said, read)
+        assert len(panel.collections) == 3 + grey  # with those for answers beyond the panel, above and below
+        assert panel.collections[0].get_offsets()[:, 1].tolist() == read.tolist()
+        assert ("grey" in panel.get_ylabel()) == grey
+
+
+def test_what_the_trunk_reads_is_what_comes_before_the_cell(tmp_path):
+    made = config("nac_accumulator", "sum")
+    made.network.features = 1
+    model, spec = build.network(made), build.task_spec(made)
+    params = model.init(jax.random.key(3), plots.zeros(spec.example))["params"]
+    network = sequence_plots.trained("nac", made, params)
+    images = spec.task.evaluations(())["extrapolation"].inputs.images[..., :5]
+    (w,) = (np.tanh(c["w_hat"]) / (1 + np.exp(-c["m_hat"])) for c in [params["cell"]["unit"]])
+    answers = network.says(images, np.arange(5)[None])[0, 0]
+    np.testing.assert_allclose(network.reads(images)[0] * w[0, 0], answers, rtol=1e-4, atol=1e-6)
+
+
+def test_a_picture_of_the_first_cells_says_so(tmp_path, drawn, monkeypatch):
+    monkeypatch.setattr(sequence_plots, "MOST_ROWS", 2)
+    monkeypatch.setattr(sequence_plots, "MOST_PANELS", 2)
+    results, configs = map(list, zip(*[untrained(tmp_path, unit, "sum") for unit in ("nac", "lstm", "nau")], strict=True))
+    for draw in (sequence_plots.strip, sequence_plots.reads):
+        assert draw(results, configs, tmp_path / "some.png")
+        assert draw(results[:2], configs[:2], tmp_path / "all.png")
+    assert [figure.get_supxlabel() for figure in drawn] == ["the first 2 of 3 cells", ""] * 2
+
+
 def test_a_panel_whose_answers_are_mostly_beyond_it_says_where_they_are():
     panel = Figure().subplots()
-    sequence_plots.draw_answers(panel, np.arange(4), np.array([44.0, 45.0, 46.0, 1.0]))
+    sequence_plots.draw_answers(panel, np.arange(4), np.array([44.0, 45.0, 46.0, 1.0]), None)
     assert texts(panel) == ["median 44.5"]
 
 
