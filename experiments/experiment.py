@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from experiments import build, lengths, tables
+from experiments import build, last_layers, lengths, tables
 from experiments.cell import run_group
 from experiments.console import CellProgress
 from experiments.environment import describe, differences
@@ -106,6 +106,7 @@ def write_tables(results: list[CellResult], workdir: Path) -> None:
     """Writes the tables of the cells that are finished."""
     tables.write_tables(results, workdir)
     lengths.write_lengths(results, workdir)
+    last_layers.write_last_layers(results, workdir)
 
 
 def finished(grid: list[Cell], workdir: Path) -> list[CellResult]:

@@ -172,7 +172,10 @@ def as_latex(rows: list[dict[str, str]], caption: str) -> str:
     return f"{latex}\n% " + caption.replace("%", r"\%")
 
 
-LATEX = {"–": "--", "√": r"$\surd$", "×": r"$\times$", "÷": r"$\div$", "−": "$-$", "²": "$^2$", "∞": r"$\infty$"}
+LATEX = {
+    **{"–": "--", "−": "$-$", "√": r"$\surd$", "×": r"$\times$", "÷": r"$\div$", "²": "$^2$", "∞": r"$\infty$"},
+    "σ": r"$\sigma$",
+}
 
 
 def seed_rows(results: list[CellResult]) -> list[dict[str, Any]]:

@@ -111,6 +111,14 @@ def test_a_run_on_canvases_ends_with_a_table_of_accuracies(on_canvases):
         assert found == pytest.approx([accuracies[0], np.median(accuracies), accuracies[-1]], rel=1e-4)
 
 
+def test_a_run_on_canvases_leaves_the_table_of_last_layers(on_canvases):
+    [row] = [row for row in rows_of(on_canvases.folder / "summary.csv") if row["unit"] == "nac"]
+    text = (on_canvases.folder / "last_layers.md").read_text()
+    [line] = [line for line in text.splitlines() if "NAC" in line]
+    assert f"| {100 * float(row['accuracy_median']):.1f} %" in line and line.endswith("| 93.1 % |")
+    assert r"$\sigma$" in (on_canvases.folder / "last_layers.tex").read_text()
+
+
 def test_predictors_that_see_no_image_are_rows_of_the_summary(on_canvases):
     rows = {row["unit"]: row for row in rows_of(on_canvases.folder / "summary.csv")}
     kept = json.loads((on_canvases.folder / "nac" / "result.json").read_text())["predictors"]
