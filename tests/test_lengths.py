@@ -72,6 +72,24 @@ def test_exact_seeds_that_diverged_are_left_out_of_the_threshold_and_one_alone_m
     assert lengths.success_rows(one, [1, 10]) == []
 
 
+def test_exact_seeds_that_have_not_learned_to_read_are_left_out_of_the_threshold(tmp_path):
+    grid = [cell(tmp_path, "nac"), cell(tmp_path, "exact_sum", mse=[1, 3, 900, 900], accuracy=[0.5, 0.11, 0.1, 0.0])]
+    assert lengths.threshold(grid, grid[0], 1) == pytest.approx(2 + 31.821, rel=1e-4)
+    none = [cell(tmp_path, "nac"), cell(tmp_path, "exact_sum", mse=EXACT, accuracy=0.1)]
+    assert lengths.threshold(none, none[0], 1) is None
+
+
+def test_predictors_pass_where_their_error_is_below_the_threshold(tmp_path):
+    # Their squared errors are 7 and 3; the threshold is 2.9, 29 and 290.
+    exact = cell(tmp_path, "exact_sum", mse=np.array(EXACT) * 2.9 / BOUND)
+    constant, mean = lengths.success_rows([cell(tmp_path, "nac"), exact], [1, 10])[-2:]
+    assert constant == {"unit": "constant", "length 1": "fails", "length 10": "passes"}
+    assert mean == constant | {"unit": "true mean"}
+    exact = cell(tmp_path, "exact_sum", mse=np.array(EXACT) * 3.1 / BOUND)
+    rows = lengths.success_rows([cell(tmp_path, "nac"), exact], [1])[-2:]
+    assert [row["length 1"] for row in rows] == ["fails", "passes"]
+
+
 def test_the_exact_cell_of_a_threshold_is_like_the_cell_in_all_other_axes(tmp_path):
     grid = [cell(tmp_path, "nac", batch_size=8), cell(tmp_path, "exact_sum", batch_size=16, mse=EXACT)]
     assert lengths.threshold(grid, grid[0], 1) is None
