@@ -11,10 +11,14 @@ Presets, chosen by what follows the colon:
 
 exact_product has nothing to learn but to read; the error of its seeds is the threshold of the others, as in the paper. As
 there, h starts from 1 where a unit multiplies and cannot add, and from 0 in the NALU and the LSTM. lstm_published is the
-paper's LSTM, one number with nothing behind it, which cannot say a number beyond 1; lstm has 64 and a linear layer. The
-penalty of large inputs at small weights, R_z, is not built: these are the rows with λ_z = 0.
+paper's LSTM, one number with nothing behind it, which cannot say a number beyond 1; lstm has 64 and a linear layer. Units
+with _rz have the penalty R_z (the paper's λ_z = 1), which holds what the convnet reads at the size of the digits; that of
+sparsity sets in at 10,000 steps, so not on the quick page.
 
-The page has not been run to its end yet: no result to report.
+Fifteen minutes on two cores (10 cells, 40 seeds). NMU and NAC•,NMU multiply two digits as well as the exact cell does. With
+R_z the weights of the NMU come out 0.04 to 0.23 off 0 and 1, without it 0.30 to 0.44, and three seeds of four still keep up
+with the exact cell at eleven digits. The LSTM reads best and is lost at the third digit; NAC• and NALU learn next to
+nothing. results/README.md has the rest.
 
 Command:  python -m experiments.run --config=configs/mnist_product.py --workdir=runs/mnist_product
 """
