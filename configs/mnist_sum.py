@@ -11,9 +11,13 @@ Presets, chosen by what follows the colon:
 
 exact_sum has nothing to learn but to read; the error of its seeds is the threshold of the others, as in the paper.
 lstm_published is the paper's LSTM, one number with nothing behind it, which cannot say a number beyond 1; lstm has 64 and a
-linear layer. The penalty of large inputs at small weights, R_z, is not built: these are the rows with λ_z = 0.
+linear layer. Units with _rz have the penalty R_z (the paper's λ_z = 1), which holds what the convnet reads at the size of
+the digits; that of sparsity sets in at 10,000 steps, so not on the quick page.
 
-The page has not been run to its end yet: no result to report.
+Eighteen minutes on two cores (10 cells, 40 seeds). With R_z three of four seeds of the NAU keep up with the exact cell from
+one image to a thousand, without it at most two, and none at a thousand; so do the accumulators of NAC and NAU, which need
+not learn to remember. h = NAC([z; h]) adds with one seed of four at best, the NALU with none. The LSTM reads best, and stops
+at ten. results/README.md has the rest, with the paper's rates.
 
 Command:  python -m experiments.run --config=configs/mnist_sum.py --workdir=runs/mnist_sum
 """
