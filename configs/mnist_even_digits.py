@@ -13,8 +13,9 @@ Presets, chosen by what follows the colon:
 The paper says neither how far apart digits are nor how many, how long it trained, nor how many seeds it ran. Their number
 is uniform here, and their centres are at least a digit apart, so that only corners can overlap.
 
-The page has not been run to its end yet. In single seeds of it seven of the layers came to 75 to 81 % of 500 canvases,
-without an order that could be told from noise.
+Sixteen minutes on two cores (8 layers, 32 seeds). All layers come to 78 to 80 % of 2,000 canvases: the NAC to 79.5 %,
+W x + b to 80.0 %, σ(W) x to 78.2 %, which the paper has at 93.1, 88.1 and 62.5 %. A bias makes no difference.
+results/README.md has the table.
 
 Command:  python -m experiments.run --config=configs/mnist_even_digits.py --workdir=runs/mnist_even_digits
 """

@@ -238,8 +238,9 @@ def terminal_table(results: list[CellResult]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in shown:
         table.add_column(names.get(name, name), justify="left" if name in results[0].axes else "right", overflow="fold")
+    several = len({row[shown[0]] for row in rows}) < len(rows)  # rows of some unit: then units stand apart
     for i, row in enumerate(rows):
-        last_of_unit = i + 1 < len(rows) and rows[i + 1][shown[0]] != row[shown[0]]
+        last_of_unit = several and i + 1 < len(rows) and rows[i + 1][shown[0]] != row[shown[0]]
         table.add_row(*(row[name].split(" [")[0] if name == "sparsity error" else row[name] for name in shown))
         if last_of_unit:
             table.add_row()

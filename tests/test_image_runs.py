@@ -103,6 +103,7 @@ def test_a_run_on_canvases_ends_with_a_table_of_accuracies(on_canvases):
     assert (on_canvases.code, on_canvases.err) == (0, "")
     table = on_canvases.out[on_canvases.out.index("unit ") :].splitlines()
     assert table[0].split()[-1] == "accuracy"
+    assert all(line.strip() for line in table[:5])  # one row a unit: no gaps between units
     cells = [row for row in rows_of(on_canvases.folder / "summary.csv") if row["seeds"]]
     for row in cells:
         seeds = [r for r in rows_of(on_canvases.folder / "seeds.csv") if r["unit"] == row["unit"]]
