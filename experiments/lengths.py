@@ -70,9 +70,9 @@ def spread(values: np.ndarray) -> Interval:
 def threshold(results: list[CellResult], result: CellResult, length: int) -> float | None:
     """The error below which a seed succeeds at a length: the one-sided 99 % bound of the exact cell's mean squared error.
 
-    mean + t_{0.99, n-1} · sd / √n over the n seeds that ``read`` of the exact cell that differs from this one in no other
-    axis, at their best evaluations. Madsen & Johansen 2020, appendix; theirs has 8 degrees of freedom with 9 seeds of the
-    sum and with 7 of the product, here they are always n - 1. None without such a cell, or if fewer than two seeds are left.
+    mean + t_{0.99, n-1} · sd / √n over n seeds of the exact cell that differs from this one in no other axis, those that
+    ``can_read``, at their best evaluations. Madsen & Johansen 2020, appendix; theirs has 8 degrees of freedom with 9 seeds
+    of the sum and with 7 of the product, here they are always n - 1. None without such a cell, or with fewer than two seeds.
     """
     import scipy.stats
 
@@ -80,13 +80,13 @@ def threshold(results: list[CellResult], result: CellResult, length: int) -> flo
     found = errors(exact, "mse", length) if exact else None
     if exact is None or found is None:
         return None
-    x = found[np.isfinite(found) & read(exact)]
+    x = found[np.isfinite(found) & can_read(exact)]
     if x.size < 2:
         return None
     return float(x.mean() + scipy.stats.t.ppf(BOUND, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size))
 
 
-def read(result: CellResult) -> np.ndarray:
+def can_read(result: CellResult) -> np.ndarray:
     """Which seeds have learned to read, bool[seeds]: are right about a digit more often than any predictor that sees none.
 
     An exact product can settle for numbers of the wrong sign, whose products are right in pairs. Madsen & Johansen 2020
