@@ -12,8 +12,8 @@ The cells are those of the paper and two forms of some units (nac: h = NAC([z; h
 cells have an output layer, lstm_published has none; and exact_sum has nothing to learn in its cell, so that what is left of
 its error is misread digits.
 
-Eighteen minutes on two cores (10 cells, 40 seeds). The accumulators of NAC and NAU learn to add as well as the exact cell: at
-10, 100 and 1,000 images the mean absolute error is 2.7, 9.7 and 40 for nac_accumulator, and 2.8, 10 and 50 for exact_sum,
+Eighteen minutes on two cores (10 cells, 40 seeds). The accumulators of NAC and NAU learn to add as well as the exact cell:
+at 10, 100 and 1,000 images the mean absolute error is 2.7, 9.7 and 40 for nac_accumulator, and 2.8, 10 and 50 for exact_sum,
 which round half of the digits rightly. LSTM, GRU and the tanh network learn the mean of ten digits and nothing else, as the
 paper's did; the ReLU network adds ten and no more; h = NAC([z; h]) learns next to nothing. results/README.md has the rest.
 
