@@ -116,7 +116,7 @@ def test_a_run_on_canvases_leaves_the_table_of_last_layers(on_canvases):
     [row] = [row for row in rows_of(on_canvases.folder / "summary.csv") if row["unit"] == "nac"]
     text = (on_canvases.folder / "last_layers.md").read_text()
     [line] = [line for line in text.splitlines() if "NAC" in line]
-    assert f"| {100 * float(row['accuracy_median']):.1f} %" in line and line.endswith("| 93.1 % |")
+    assert f"| {100 * float(row['accuracy_median']):.1f} %" in line and "| 93.1 %" in line
     assert r"$\sigma$" in (on_canvases.folder / "last_layers.tex").read_text()
 
 
