@@ -460,7 +460,7 @@ def test_the_gradient_of_each_parameter_is_the_golden_one(index, parameter, dtyp
 def test_every_function_has_a_naive_reference():
     functions = {name for name, _ in inspect.getmembers(F, inspect.isfunction) if not name.startswith("_")}
     # Parts of formulas, which are tested with those, and what has tests of its own below.
-    parts = {"beside", "product", "product_over_inputs", "relevant"}
+    parts = {"beside", "product", "product_over_inputs", "relevant", "over_examples"}
     apart = {"sparsity_error", "size", "clip_gate", "finite_log"}
     assert functions - parts - apart == {name.split()[0] for name in FORMULAS}
 

@@ -400,8 +400,9 @@ def columns(inputs):
 
 
 def test_the_penalties_of_a_network_are_those_that_its_units_declare():
-    assert declared_penalties(two_layer("nmu", {}, hidden_size=2), columns(4)) == {"sparsity"}
-    assert declared_penalties(two_layer("nac", {}, hidden_size=2), columns(4)) == set()
+    assert declared_penalties(two_layer("nmu", {}, hidden_size=2), columns(4)) == {"neutral", "sparsity"}
+    assert declared_penalties(two_layer("nac_mul_sigma", {}, hidden_size=2), columns(4)) == {"neutral"}  # of its NAC
+    assert declared_penalties(single("nac_mul_sigma", {}), columns(2)) == set()
     assert declared_penalties(single("real_npu_modified", {}), columns(2)) >= {"l1", "unit_size", "gate"}
 
 
