@@ -136,7 +136,8 @@ def test_unit_options_look_up_the_initializer_by_name():
 
 
 def test_an_unknown_unit_is_refused_with_a_guess_and_the_known_ones():
-    with pytest.raises(UnknownName, match=r"unknown unit 'nallu': did you mean 'nalu'\? Known: .*nac, .*nac_mul, .*nalu.*\.$"):
+    sentence = r"unknown unit 'nallu': did you mean 'nalu'\? Known: .*nac, .*nac_mul, .*nalu, .*\.$"
+    with pytest.raises(UnknownName, match=sentence):
         two_layer("nallu", {}, hidden_size=2)
 
 
