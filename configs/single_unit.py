@@ -15,7 +15,7 @@ Presets, chosen by what follows the colon:
 Out come, per operation, success rate, step at which it is solved and sparsity error of each unit on each range, each with
 its 95 % interval, as tables and as the picture ranges.png, which is laid out as the figures of the paper.
 
-Two inputs take a quarter of an hour on two cores (306 cells, 7,650 seeds, 34 programs). NAU, sNMU, NRU and NMRU solve nearly
+Two inputs take twelve minutes on two cores (306 cells, 7,650 seeds, 34 programs). NAU, sNMU, NRU and NMRU solve nearly
 everything that they can do; NMU all but some seeds on U[-2, -1) (21 of 25) and U[-1.2, -1.1) (16 of 25), as published;
 results/README.md has the rest.
 
