@@ -17,8 +17,8 @@ sparsity sets in at 10,000 steps, so not on the quick page.
 
 Fifteen minutes on two cores (10 cells, 40 seeds). NMU and NAC•,NMU multiply two digits as well as the exact cell does. With
 R_z the weights of the NMU come out 0.04 to 0.23 off 0 and 1, without it 0.30 to 0.44, and all four seeds keep up with the
-exact cell to five digits, some beyond; without it none does at four. The LSTM reads best and is lost at the third digit; NAC• and NALU learn next to
-nothing. results/README.md has the rest.
+exact cell from two to five digits, some beyond; without it none does at four. The LSTM reads best and is lost at the third
+digit; NAC• and NALU learn next to nothing. results/README.md has the rest.
 
 Command:  python -m experiments.run --config=configs/mnist_product.py --workdir=runs/mnist_product
 """
