@@ -15,9 +15,9 @@ linear layer. Units with _rz have the penalty R_z (the paper's λ_z = 1), which 
 the digits; that of sparsity sets in at 10,000 steps, so not on the quick page.
 
 Eighteen minutes on two cores (10 cells, 40 seeds). With R_z three of four seeds of the NAU keep up with the exact cell from
-one image to a thousand, without it at most two, and none at a thousand; so do the accumulators of NAC and NAU, which need
-not learn to remember. h = NAC([z; h]) adds with one seed of four at best, the NALU with none. The LSTM reads best, and stops
-at ten. results/README.md has the rest, with the paper's rates.
+one image to a thousand, without it at most two, and none at a thousand; of the accumulators of NAC and NAU, which need not
+learn to remember, two to three do. h = NAC([z; h]) adds with one seed of four at best, the NALU with none. The LSTM reads
+best, and stops at ten. results/README.md has the rest, with the paper's rates.
 
 Command:  python -m experiments.run --config=configs/mnist_sum.py --workdir=runs/mnist_sum
 """
