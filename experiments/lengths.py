@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 import nalu_jax.tasks  # noqa: F401  (registers the tasks)
-from experiments.results import CellResult, Predictor, predictors, read_json, write_csv
+from experiments.results import CellResult, Predictor, predictors, write_csv
 from experiments.tables import write_tables_of
 from nalu_jax.cells import ACCUMULATOR, PUBLISHED
 from nalu_jax.registry import TASKS
@@ -36,7 +36,7 @@ def sequences_of(result: CellResult) -> Sequences | None:
     """What the cell's task says of sequences; None if it is about none."""
     if "extrapolation_mae" not in result.seeds:
         return None
-    spec = read_json(result.files.config)["config"]["task"]
+    spec = result.config["task"]
     return Sequences(spec["name"], spec["train_length"], tuple(spec["lengths"]))
 
 

@@ -63,6 +63,11 @@ class CellResult(NamedTuple):
     files: Files
 
     @property
+    def config(self) -> dict[str, Any]:
+        """The plain values of the cell's config."""
+        return read_json(self.files.config)["config"]
+
+    @property
     def label(self) -> str:
         """The cell's axes but the operation, which has a panel or a row of its own."""
         rest = [f"{axis}={value}" for axis, value in self.axes.items() if axis not in ("unit", "operation")]
