@@ -131,7 +131,10 @@ def test_predictors_that_see_no_image_are_rows_of_the_summary(on_canvases):
 
 
 def test_without_a_threshold_nothing_is_said_of_success(counted, on_canvases):
-    for run, judged in ((counted, False), (on_canvases, True)):
+    for run, cell, judged in ((counted, "lstm", False), (on_canvases, "nac", True)):
+        events = EventAccumulator(str(run.folder / cell))
+        events.Reload()
+        assert ("result/success_rate" in events.Tags()["scalars"]) == judged
         assert ("solved 0/" in run.out) == judged
         assert ("success" in (run.folder / "summary.md").read_text().lower()) == judged
         assert any(row["success_rate"] for row in rows_of(run.folder / "summary.csv")) == judged
