@@ -1,19 +1,19 @@
-"""Adding digits: see ten images one after another, hear only at the end what the digits add up to; then a thousand images.
+"""Adding digits: the sum of a sequence of ten images, supervised at the last step only; tested on a thousand images.
 
 The addition task of Trask et al. 2018, section 4.2 and appendix C: a convnet reads each image, a cell goes over what it
-read, and nobody says which digit an image shows. Judged at 1, 10, 100 and 1,000 images.
+read, and no label says which digit an image shows. Tested at 1, 10, 100 and 1,000 images.
 
 Presets, chosen by what follows the colon:
 
   configs/mnist_addition.py          quick: 5,000 real images that need no network
   configs/mnist_addition.py:paper    the full MNIST, dropout as in the paper's convnet, 10 seeds, 50,000 steps, for a GPU
 
-The cells are those of the paper and two forms of some units (nac: h = NAC([z; h]), nac_accumulator: h + NAC(z)); the dense
-cells have an output layer, lstm_published has none; and exact_sum has nothing to learn in its cell, so that what is left of
-its error is misread digits.
+The cells are those of the paper and two forms of some units (unit: h = NAC([z; h]), accumulator: h + NAC(z)); the cells of
+Flax have a dense readout, and one LSTM has none; and exact_sum has no parameters in its cell, so that what is left of its
+error is misread digits.
 
 Eighteen minutes on two cores (10 cells, 40 seeds). The accumulators of NAC and NAU learn to add as well as the exact cell:
-at 10, 100 and 1,000 images the mean absolute error is 2.7, 9.7 and 40 for nac_accumulator, and 2.8, 10 and 50 for exact_sum,
+at 10, 100 and 1,000 images the mean absolute error is 2.7, 9.7 and 40 for the NAC's, and 2.8, 10 and 50 for exact_sum,
 which round half of the digits rightly. LSTM, GRU and the tanh network learn the mean of ten digits and nothing else, as the
 paper's did; the ReLU network adds ten and no more; h = NAC([z; h]) learns next to nothing. results/README.md has the rest.
 
@@ -35,20 +35,25 @@ def get_config(preset: str = "quick") -> ConfigDict:
     config.first_seed = 0
     config.num_steps = 2_000
     config.eval_every = 200
-    config.batch_size = 16  # sequences
-    config.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
     config.block = 1  # seeds that a device trains at a time: the images of one fill a core's cache
+
+    config.learner = ConfigDict()
+    config.learner.batch_size = 16  # sequences
+    config.learner.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
+
+    config.reports = ("lengths", "summary", "length_curves", "strip", "reads", "curves", "weights")
 
     config.unit = ConfigDict()  # settings for those units that have them
     config.unit.initializer = "madsen_johansen"  # of Ŵ and M̂; or glorot_uniform
     config.unit.epsilon = 1e-7  # of log(|x| + ε)
 
-    config.network = ConfigDict({"name": "image_sequence"})
-    config.network.trunk = ConfigDict({"name": "trask"})  # 10 and 20 filters, 50 hidden numbers
-    config.network.trunk.dropout = 0.0
-    config.network.features = 10  # numbers that the trunk reads of an image
-    config.network.hidden_size = 64  # of the dense cells
-    config.network.outputs = 1
+    config.network = ConfigDict({"name": "recurrent"})
+    config.network.reader = ConfigDict({"name": "trask"})  # 10 and 20 filters, 50 hidden numbers
+    config.network.reader.dropout = 0.0
+    config.network.features = 10  # numbers that the convnet reads of an image
+    config.network.cell = "unit"  # h = U([z; h]); or accumulator, lstm, gru, rnn_tanh, rnn_relu, exact_sum, exact_product
+    config.network.hidden_size = 64  # of cells with a readout
+    config.network.readout = "none"  # or dense: a linear layer behind the cell
 
     config.task = ConfigDict({"name": "mnist_addition"})
     config.task.data = "embedded"
@@ -60,19 +65,21 @@ def get_config(preset: str = "quick") -> ConfigDict:
     config.optimizer = ConfigDict({"name": "adam"})
     config.optimizer.learning_rate = 2e-3
 
-    config.grid = ConfigDict()
-    config.grid.unit = (
-        "nac", "nac_accumulator", "nalu_accumulator", "nau_accumulator",
-        "lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_published", "exact_sum",
-    )  # fmt: skip
+    config.parts = ("nac", "accumulators", "dense", "published", "exact")  # of the grid, in this order
+    config.grid = ConfigDict()  # of each part a cell for each combination
+    config.grid.nac = ConfigDict({"unit": ("nac",), "cell": ("unit", "accumulator")})
+    config.grid.accumulators = ConfigDict({"unit": ("nalu", "nau"), "cell": ("accumulator",)})
+    config.grid.dense = ConfigDict({"cell": ("lstm", "gru", "rnn_tanh", "rnn_relu"), "readout": ("dense",)})
+    config.grid.published = ConfigDict({"cell": ("lstm",), "readout": ("none",)})
+    config.grid.exact = ConfigDict({"cell": ("exact_sum",)})
 
     if preset == "paper":
         config.num_seeds = 10
         config.num_steps = 50_000
         config.eval_every = 1_000
-        config.batch_size = 64
+        config.learner.batch_size = 64
         config.block = 0  # all seeds at a time
-        config.network.trunk.dropout = 0.5
+        config.network.reader.dropout = 0.5
         config.task.data = "mnist"
         config.task.num_sequences = 1_000
         config.optimizer.learning_rate = 1e-3

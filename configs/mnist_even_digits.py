@@ -35,17 +35,20 @@ def get_config(preset: str = "quick") -> ConfigDict:
     config.first_seed = 0  # seeds are first_seed, first_seed + 1, ...
     config.num_steps = 2_500
     config.eval_every = 250
-    config.batch_size = 32
-    config.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
     config.block = 1  # seeds that a device trains at a time: a batch of images fills the cache of a CPU's core
+
+    config.learner = ConfigDict()
+    config.learner.batch_size = 32
+    config.learner.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
+
+    config.reports = ("summary", "last_layers", "curves", "weights")
 
     config.unit = ConfigDict()  # settings for those units that have them
     config.unit.initializer = "glorot_uniform"  # of Ŵ and M̂; or madsen_johansen
 
     config.network = ConfigDict({"name": "image_classifier"})
-    config.network.outputs = 6  # counts from 0 to most_digits
-    config.network.trunk = ConfigDict({"name": "segui"})  # two convolutions, and 32 hidden numbers
-    config.network.trunk.filters = (8, 16)  # of the convolutions; 32 and 32 take five times as long on a CPU
+    config.network.reader = ConfigDict({"name": "segui"})  # two convolutions, and 32 hidden numbers
+    config.network.reader.filters = (8, 16)  # of the convolutions; 32 and 32 take five times as long on a CPU
 
     config.task = ConfigDict({"name": "mnist_even_digits"})
     config.task.data = "embedded"  # or mnist, fashion_mnist
@@ -66,7 +69,7 @@ def get_config(preset: str = "quick") -> ConfigDict:
     )  # fmt: skip
 
     if preset == "paper":
-        config.network.trunk.filters = (32, 32)
+        config.network.reader.filters = (32, 32)
         config.num_seeds = 5
         config.num_steps = 100_000
         config.eval_every = 2_000

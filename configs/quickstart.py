@@ -21,9 +21,13 @@ def get_config() -> ConfigDict:
     config.first_seed = 0
     config.num_steps = 50_000
     config.eval_every = 1_000
-    config.batch_size = 32
-    config.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
     config.block = 0  # seeds that a device trains at a time; 0: as many as fit the cache of a CPU's core
+
+    config.learner = ConfigDict()
+    config.learner.batch_size = 32
+    config.learner.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
+
+    config.reports = ("summary", "scores", "curves", "weights", "ranges", "rates")
 
     config.unit = ConfigDict()
     config.unit.initializer = "madsen_johansen"

@@ -37,9 +37,13 @@ def get_config(preset: str = "2") -> ConfigDict:
     config.first_seed = 0  # seeds are first_seed, first_seed + 1, ...
     config.num_steps = 50_000
     config.eval_every = 1_000
-    config.batch_size = 128
-    config.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
     config.block = 0  # seeds that a device trains at a time; 0: as many as fit the cache of a CPU's core
+
+    config.learner = ConfigDict()
+    config.learner.batch_size = 128
+    config.learner.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
+
+    config.reports = ("summary", "ranges", "rates", "curves")
 
     config.unit = ConfigDict()  # settings for those units that have them
     config.unit.initializer = "madsen_johansen"  # of Ŵ and M̂; or glorot_uniform
@@ -53,7 +57,7 @@ def get_config(preset: str = "2") -> ConfigDict:
     config.task.extrapolation_range = ()  # the one that the paper pairs with the interpolation range
     config.task.epsilon = 1e-4  # of the threshold
 
-    config.able_only = True  # leave out the cells whose unit cannot do the operation
+    config.skip_unsupported = True  # leave out the cells whose unit cannot compute the operation
     config.grid = ConfigDict()  # a cell for each combination
     config.grid.unit = (
         "nac", "nac_mul", "nalu", "gnalu", "inalu", "nau", "nmu", "snmu",

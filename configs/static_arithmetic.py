@@ -35,9 +35,13 @@ def get_config(preset: str = "madsen_johansen") -> ConfigDict:
     config.first_seed = 0  # seeds are first_seed, first_seed + 1, ...
     config.num_steps = 5_000_000
     config.eval_every = 1_000
-    config.batch_size = 128
-    config.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
     config.block = 0  # seeds that a device trains at a time; 0: as many as fit the cache of a CPU's core
+
+    config.learner = ConfigDict()
+    config.learner.batch_size = 128
+    config.learner.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
+
+    config.reports = ("summary", "scores", "curves", "weights", "ranges", "rates")
 
     config.unit = ConfigDict()  # settings for those units that have them
     config.unit.initializer = "madsen_johansen"  # of Ŵ and M̂; or glorot_uniform

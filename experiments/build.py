@@ -1,39 +1,37 @@
-"""From the plain values of a cell's config to the parts that train. A constructor is the schema of its section."""
+"""From the plain values of a cell's config to the job that trains it. A constructor is the schema of its section."""
 
 import contextlib
 import dataclasses
 import functools
-import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
-import nalu_jax.sequences
-import nalu_jax.tasks
-import nalu_jax.units  # noqa: F401  (registers the units)
+from experiments.config import Config, set_at
 from experiments.faults import ConfigError, EnvironmentFault
-from nalu_jax.cells import unit_within
-from nalu_jax.data.mnist import DataFault
-from nalu_jax.distributed import Layout, by_seed, layout_for, pad_seeds, place, replicated, seed_mesh
-from nalu_jax.learners import supervised, with_reinit
+from experiments.grid import Cell
+from nalu_jax.learners.optimizers import make_optimizer
+from nalu_jax.learners.reinit import with_reinit
 from nalu_jax.learners.supervised import declared_penalties
-from nalu_jax.loop import Cases, Programs, make_programs, stack
-from nalu_jax.networks import make_unit, unit_options
-from nalu_jax.optimizers import make_optimizer
-from nalu_jax.recipes import Optimizer, Penalty, Reinit
-from nalu_jax.registry import NETWORKS, TASKS
-from nalu_jax.types import Learner, Setup
-
-BEST_BY = "interpolation_mse"
+from nalu_jax.networks.layers import make_unit, unit_options
+from nalu_jax.recipes import Chain, Optimizer, Penalty, Reinit
+from nalu_jax.registry import LEARNERS, NETWORKS, TASKS
+from nalu_jax.tasks.base import TaskSpec
+from nalu_jax.training.distributed import Layout, by_seed, layout_for, pad_seeds, place, replicated, seed_mesh
+from nalu_jax.training.loop import Programs, Variants, make_programs, stack
+from nalu_jax.types import Hyperparameters, Learner, Problem
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """Which seeds are trained, how long, and how often they are evaluated."""
+    """Which seeds are trained, how long, and how often they are evaluated.
+
+    Raises ValueError for numbers that are impossible.
+    """
 
     num_seeds: int
     first_seed: int
@@ -57,194 +55,228 @@ class Schedule:
         return np.arange(self.first_seed, self.first_seed + self.num_seeds, dtype=np.uint32)
 
 
-def schedule(config: ConfigDict) -> Schedule:
-    """The schedule of a cell."""
+class Training(NamedTuple):
+    """What a compiled program depends on, besides the shapes of its arguments: cells that agree in it share programs."""
+
+    network: nn.Module
+    optimizer: Chain
+    reinit: Reinit
+    learner: str  # one of LEARNERS
+    learner_options: tuple[tuple[str, Any], ...]
+    # What the rule of restarts needs to know: the shapes of inputs, num_steps and eval_every; None without the rule.
+    restarts: tuple[Any, int, int] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Everything that trains one cell, built once from its config. What is static is hashable, what is traced is in
+    ``hyperparameters``, and nothing is in both.
+    """
+
+    schedule: Schedule
+    task: TaskSpec
+    training: Training
+    layout: Layout
+    hyperparameters: Hyperparameters = dataclasses.field(compare=False)
+    # For the record.
+    axes: Mapping[str, Any] = dataclasses.field(compare=False)
+    name: str = dataclasses.field(compare=False)
+    config: Config = dataclasses.field(compare=False)
+
+    @property
+    def network(self) -> nn.Module:
+        """The model."""
+        return self.training.network
+
+    def problem(self) -> Problem:
+        """What the seeds are given, as arrays. Raises EnvironmentFault for data that cannot be had."""
+        try:
+            return Problem(self.task.task, self.hyperparameters)
+        except EnvironmentFault as error:
+            raise EnvironmentFault(f"config.task: {error}") from error
+
+
+def build(cell: Cell, together: int = 1) -> Job:
+    """The job of a cell that trains together with so many cells, itself among them.
+
+    Everything of it is made but the arrays. Raises ConfigError for values that are impossible.
+    """
+    config = cell.config
     with naming(""):
-        return Schedule(**{field.name: config[field.name] for field in dataclasses.fields(Schedule)})
+        schedule = Schedule(**{field.name: config[field.name] for field in dataclasses.fields(Schedule)})
+    task = task_of(config)
+    network = network_of(config, task)
+    with naming("optimizer"):
+        optimizer = Optimizer(**config.optimizer.to_dict())
+        make_optimizer(optimizer.chain, optimizer.learning_rate)
+    with naming("reinit"):
+        reinit = Reinit(**config.reinit.to_dict())
+    options = config.learner.to_dict()
+    training = Training(
+        network=network,
+        optimizer=optimizer.chain,
+        reinit=reinit,
+        learner=options.pop("name", task.learner),
+        learner_options=tuple(sorted(options.items())),
+        restarts=(task.example, schedule.num_steps, schedule.eval_every) if reinit.check_every else None,
+    )
+    make_learner(training)
+    return Job(
+        schedule=schedule,
+        task=task,
+        training=training,
+        layout=layout_of(config, schedule, task, options.get("batch_size", 1) * together),
+        hyperparameters=as_arrays(optimizer.learning_rate, penalties_of(config, network, task)),
+        axes=cell.axes,
+        name=cell.name,
+        config=config,
+    )
 
 
-def task_spec(config: ConfigDict) -> Any:
-    """The description of a cell's task; its property ``task`` makes the arrays."""
+def task_of(config: Config) -> TaskSpec:
+    """The specification of a cell's task."""
     fields = config.task.to_dict()
     with naming("task"):
-        return TASKS[fields.pop("name")].from_config(**fields)
+        return TASKS[fields.pop("name")].from_config(**fields)  # pyright: ignore[reportFunctionMemberAccess]
 
 
-def network(config: ConfigDict):
+def network_of(config: Config, task: TaskSpec) -> nn.Module:
     """The model of a cell."""
     options, fields = config.unit.to_dict(), config.network.to_dict()
     with naming("unit"):
-        unit = options.pop("name")
+        unit = options.pop("name", "")
         options = unit_options(**options)
-        make_unit(unit_within(unit), 1, options)
+        if unit:
+            make_unit(unit, 1, options)
     with naming("network"):
-        return NETWORKS[fields.pop("name")](unit, options, **fields)
+        return NETWORKS[fields.pop("name")](unit, options, outputs=task.outputs, **fields)
 
 
-def optimizer(config: ConfigDict) -> Optimizer:
-    """The optimizer of a cell."""
-    with naming("optimizer"):
-        optimizer = Optimizer(**config.optimizer.to_dict())
-        make_optimizer(optimizer, optimizer.learning_rate)
-    return optimizer
-
-
-def penalties(config: ConfigDict) -> dict[str, Penalty]:
-    """The penalties of a cell, by name. ConfigError for one that its network does not declare."""
+def penalties_of(config: Config, network: nn.Module, task: TaskSpec) -> dict[str, Penalty]:
+    """The penalties of a cell, by name. Raises ConfigError for one that its network does not declare."""
     made = {}
     for name, fields in config.penalties.items():
         with naming(f"penalties.{name}"):
             made[name] = Penalty(**fields.to_dict())
     if made:
-        declared = _declared_penalties(as_json(config, "unit", "network"), task_spec(config).example)
+        declared = declared_by(network, task.example)
         for name in made:
             if name not in declared:
                 names = ", ".join(sorted(declared)) or "none"
-                raise ConfigError(f"config.penalties.{name}: {config.unit.name} has no such penalty; it has {names}")
+                raise ConfigError(
+                    f"config.penalties.{name}: {config.unit.get('name', 'the network')} has no such penalty; it has {names}"
+                )
     return made
 
 
-@functools.cache
-def _declared_penalties(sections: str, example: Any) -> set[str]:
-    return declared_penalties(network(from_json(sections)), example)
+declared_by = functools.cache(declared_penalties)
 
 
-def reinit(config: ConfigDict) -> Reinit:
-    """When a seed of a cell starts over."""
-    with naming("reinit"):
-        return Reinit(**config.reinit.to_dict())
-
-
-def setup(config: ConfigDict) -> Setup:
-    """What the seeds of a cell are given: its task, and the numbers of its recipe. EnvironmentFault without its data."""
-    numbers = {
-        "learning_rate": jnp.float32(optimizer(config).learning_rate),
-        "penalties": {
-            name: {
-                field: jnp.int32(value) if isinstance(value, int) else jnp.float32(value)
-                for field, value in dataclasses.asdict(penalty).items()
-            }
-            for name, penalty in penalties(config).items()
-        },
+def as_arrays(learning_rate: float, penalties: dict[str, Penalty]) -> Hyperparameters:
+    """The numbers of a recipe as arguments of the compiled programs."""
+    fields = {
+        name: {
+            field: jnp.int32(value) if isinstance(value, int) else jnp.float32(value)
+            for field, value in dataclasses.asdict(penalty).items()
+        }
+        for name, penalty in penalties.items()
     }
-    try:
-        return Setup(task_spec(config).task, numbers)
-    except DataFault as error:
-        raise EnvironmentFault(f"config.task.data: {error}") from error
+    return Hyperparameters(jnp.float32(learning_rate), fields)
 
 
-def learner(config: ConfigDict) -> Learner:
-    """The learner of a cell. What ``setup`` holds is not in it."""
-    model, made, rule = network(config), optimizer(config), reinit(config)
+def layout_of(config: Config, schedule: Schedule, task: TaskSpec, batch_size: int) -> Layout:
+    """How the seeds of a cell lie on this machine's devices, with so many examples for each at a time."""
+    example = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(task.example))
     with naming(""):
-        trained = supervised(
-            model,
-            functools.partial(make_optimizer, made),
-            batch_size=config.batch_size,
-            watch=BEST_BY,
-            generator=config.generator,
+        return layout_for(seed_mesh(), num_seeds=schedule.num_seeds, bytes_a_seed=batch_size * example, block=config.block)
+
+
+@functools.cache
+def make_learner(training: Training) -> Learner:
+    """The learner of all cells with this training. Raises ConfigError for options that it refuses."""
+    with naming("learner"):
+        learner = LEARNERS[training.learner](
+            training.network,
+            functools.partial(make_optimizer, training.optimizer),
+            **dict(training.learner_options),
         )
-    if not rule.every:
-        return trained
-    example = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), task_spec(config).example)
+    if training.restarts is None:
+        return learner
+    shapes, num_steps, eval_every = training.restarts
+    example = zeros(shapes)
     with naming("reinit"):
         return with_reinit(
-            trained,
-            lambda key: model.init(key, example)["params"],
-            rule,
-            watch=BEST_BY,
-            num_steps=config.num_steps,
-            eval_every=config.eval_every,
+            learner,
+            lambda key: training.network.init(key, example)["params"],
+            training.reinit,
+            num_steps=num_steps,
+            eval_every=eval_every,
         )
 
 
-def programs(configs: list[ConfigDict]) -> tuple[Programs, Setup]:
-    """The compiled programs of cells that train together, and their setups as one tree.
+def zeros(shapes: Any) -> Any:
+    """Arrays of zeros of these shapes and types."""
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-    Programs are shared by all groups of as many cells, of as many seeds, that differ in no more than numbers.
+
+def programs(jobs: list[Job]) -> tuple[Programs, Problem]:
+    """The compiled programs of jobs that train together, and their problems as one tree.
+
+    Programs are shared by all groups of as many cells, of as many seeds, that agree in their training.
     """
-    together, cases = stack([setup(config) for config in configs])
-    first = configs[0].copy_and_resolve_references()
-    first.optimizer.learning_rate = 1.0  # a number of the setup
-    names = ["unit", "network", "optimizer", "batch_size", "generator", "reinit"]
-    names += ["num_steps", "eval_every", "task"] if first.reinit.every else []
-    leaves, structure = jax.tree.flatten(cases.axes, is_leaf=lambda axis: axis is None)
-    return _programs(as_json(first, *names), layout(first, cases.count), cases.count, tuple(leaves), structure), together
+    together, variants = stack([job.problem() for job in jobs])
+    leaves, structure = jax.tree.flatten(variants.axes, is_leaf=lambda axis: axis is None)
+    return make_programs_of(jobs[0].training, jobs[0].layout, variants.count, tuple(leaves), structure), together
 
 
 @functools.cache
-def _programs(sections: str, layout: Layout, count: int, leaves: tuple, structure: Any) -> Programs:
-    cases = Cases(count, jax.tree.unflatten(structure, leaves))
-    return make_programs(learner(from_json(sections)), layout, best_by=BEST_BY, cases=cases)
+def make_programs_of(training: Training, layout: Layout, count: int, leaves: tuple, structure: Any) -> Programs:
+    """The programs of so many variants, whose axes are given by their leaves and structure."""
+    variants = Variants(count, jax.tree.unflatten(structure, leaves))
+    return make_programs(make_learner(training), layout, variants=variants)
 
 
-def layout(config: ConfigDict, cases: int = 1) -> Layout:
-    """How the seeds of so many cells that train together lie on this machine's devices."""
-    example = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(task_spec(config).example))
-    bytes_a_seed = cases * config.batch_size * example
-    with naming(""):
-        return layout_for(seed_mesh(), num_seeds=schedule(config).num_seeds, bytes_a_seed=bytes_a_seed, block=config.block)
+def baseline(job: Job) -> Job:
+    """The job of the network whose error before training is 100 on the scale of the 2018 paper's scores."""
+    config = job.config.copy_and_resolve_references()
+    for path, value in job.task.score_baseline.items():
+        set_at(config, path, value)
+    training = job.training._replace(
+        network=network_of(config, job.task), reinit=dataclasses.replace(job.training.reinit, check_every=0), restarts=None
+    )
+    return dataclasses.replace(job, training=training, hyperparameters=job.hyperparameters._replace(penalties={}))
 
 
-def as_json(config: ConfigDict, *sections: str) -> str:
-    """Some sections of a config as a text that can be compared."""
-    return json.dumps(ConfigDict({name: config[name] for name in sections}).to_dict())
+def untrained_errors(jobs: list[Job]) -> list[dict[str, float]]:
+    """Mean errors of untrained networks on each job's task, by metric: 100 on the scale of the 2018 paper.
 
-
-def from_json(text: str) -> ConfigDict:
-    """The config that ``as_json`` made a text of."""
-    return ConfigDict(json.loads(text))
-
-
-def check(config: ConfigDict) -> None:
-    """Builds all parts of a cell but the arrays. ConfigError for values that cannot be."""
-    schedule(config)
-    task_spec(config)
-    learner(config)
-    penalties(config)
-    layout(config)
-    same_outputs(config)
-
-
-def same_outputs(config: ConfigDict) -> None:
-    """ConfigError unless a cell's network puts out as many numbers as its task asks for."""
-    if (outputs := config.network.get("outputs", 1)) != (asked := task_spec(config).outputs):
-        raise ConfigError(f"config.network.outputs must be {asked} for {config.task.name}, got {outputs!r}")
+    The paper divides by the error of one random model, the same for all columns of a table (Trask et al. 2018, appendix
+    B). Here it is the mean over the cell's seeds of the task's ``score_baseline``, of the same size, before the first step.
+    Tasks that no paper scores so have none.
+    """
+    if not jobs[0].task.score_baseline:
+        return [{} for _ in jobs]
+    (start, chunk, layout), together = programs([baseline(job) for job in jobs])
+    seeds = jobs[0].schedule.seeds
+    together = place(together, replicated(layout.mesh))
+    run = start(place(pad_seeds(seeds, layout), by_seed(layout.mesh)), together)
+    _, metrics = chunk(run, together, 0, True)
+    means = {name: np.asarray(metrics[name])[: len(seeds)].mean(0) for name in jobs[0].task.columns}
+    return [{name: float(mean[i]) for name, mean in means.items()} for i in range(len(jobs))]
 
 
 @contextlib.contextmanager
 def naming(section: str) -> Iterator[None]:
     """Turns what a constructor refuses into a ConfigError that names the section."""
-    prefix = f"config.{section}." if section else "config."
+    prefix = f"config.{section}" if section else "config"
     try:
         yield
     except ConfigError:
         raise
+    except KeyError as error:
+        raise ConfigError(f"{prefix}.{error.args[0]} is missing") from error
     except ValueError as error:
-        raise ConfigError(f"{prefix[:-1]}: {error}") from error
+        raise ConfigError(f"{prefix}: {error}") from error
     except TypeError as error:
         # A field too many or too few: the page and the constructor disagree.
-        raise ConfigError(f"{prefix[:-1]}: {str(error).split(') ')[-1].split('() ')[-1]}") from error
-
-
-def untrained_errors(configs: list[ConfigDict]) -> list[dict[str, float]]:
-    """Mean test and validation error of untrained dense networks on each cell's task: 100 on the scale of the 2018 paper.
-
-    The paper divides by the error of one random model, the same for all columns of a table (Trask et al. 2018, appendix
-    B). Here it is the mean over the cell's seeds of linear networks of the same size before their first step. Tasks that
-    no paper scores so have none.
-    """
-    if not task_spec(configs[0]).scored:
-        return [{} for _ in configs]
-    dense = [config.copy_and_resolve_references() for config in configs]
-    for config in dense:
-        config.unit.name = "linear"
-        config.penalties = ConfigDict()
-        config.reinit.every = 0
-    (start, chunk, where), together = programs(dense)
-    seeds = schedule(configs[0]).seeds
-    together = place(together, replicated(where.mesh))
-    run = start(place(pad_seeds(seeds, where), by_seed(where.mesh)), together)
-    _, metrics = chunk(run, together, 0, True)
-    means = {name: np.asarray(m)[: len(seeds)].mean(0) for name, m in metrics.items() if name.endswith("_mse")}
-    return [{name: float(mean[i]) for name, mean in means.items()} for i in range(len(configs))]
+        raise ConfigError(f"{prefix}: {str(error).split(') ')[-1].split('() ')[-1]}") from error

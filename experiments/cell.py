@@ -11,20 +11,21 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import build
-from experiments.config import axis_path, leaves
+from experiments.build import Job, programs, untrained_errors
 from experiments.console import CellProgress
 from experiments.environment import differences
 from experiments.grid import Cell
-from experiments.results import Files, read_json, write_csv
-from experiments.stopping import Stopping
-from nalu_jax.checkpoint import Checkpoints, pack, write_atomic
-from nalu_jax.loop import Run, diverged, run_seeds
-from nalu_jax.random import generator_of
-from nalu_jax.stats import success_rate
-from nalu_jax.tensorboard import POINTS, TensorBoard
-from nalu_jax.types import Sequences
-from nalu_jax.writer import MetricsFile, summarise
+from experiments.reports import find, hparams
+from experiments.reports.formats import is_share
+from experiments.reports.results import CellResult, Files, plain, read_json, write_csv
+from experiments.reports.trained import Trained
+from experiments.stopping import SignalHandler
+from nalu_jax.storage.checkpoint import Checkpoints, pack
+from nalu_jax.storage.files import write_atomic
+from nalu_jax.storage.metrics import MetricsFile, summarise
+from nalu_jax.storage.tensorboard import POINTS, TensorBoard
+from nalu_jax.training.loop import Run, diverged, run_seeds
+from nalu_jax.training.random import generator_of
 
 CHUNK_SECONDS = 1.0
 CHECKPOINT_SECONDS = 30.0
@@ -41,17 +42,19 @@ class Recorder(NamedTuple):
 class GroupHost:
     """The loop's host for cells that train together: paces the chunks, records, shows, saves."""
 
-    def __init__(self, group: list[Cell], files: list[Files], progress: CellProgress, stopping: Stopping):
-        schedule = build.schedule(group[0].config)
+    def __init__(self, jobs: list[Job], files: list[Files], progress: CellProgress, signals: SignalHandler):
+        schedule, columns = jobs[0].schedule, jobs[0].task.columns
         self.progress = progress
-        self.stopping = stopping
+        self.signals = signals
         # One run, one checkpoint: it lies with the first of the cells.
         self.checkpoints = Checkpoints(files[0].checkpoints, say=progress.say)
         self.last_step = schedule.num_steps
         self.longest = schedule.eval_every  # the loop cuts a chunk there anyway
         every = math.ceil((schedule.num_steps // schedule.eval_every + 2) / POINTS)
+        errors = [metric for metric, heading in columns.items() if not is_share(heading)]
         self.recorders = [
-            Recorder(MetricsFile(f.metrics), TensorBoard(f.path, every=every, say=progress.say)) for f in files
+            Recorder(MetricsFile(f.metrics), TensorBoard(f.path, every=every, errors=errors, say=progress.say))
+            for f in files
         ]
         self.length = 0
         self.pause = CHECKPOINT_SECONDS
@@ -98,7 +101,7 @@ class GroupHost:
 
     def wants_checkpoint(self) -> bool:
         """Every half minute, or less often where that takes more than its share; at once when asked to stop."""
-        return self.stopping.asked or time.monotonic() - self.saved > self.pause
+        return self.signals.stop_requested or time.monotonic() - self.saved > self.pause
 
     def save(self, step: int, run: Run) -> None:
         """Commits a checkpoint. Interrupted if the run is to stop."""
@@ -107,7 +110,7 @@ class GroupHost:
         self.checkpoints.save(step, run, {"metrics_sizes": [recorder.metrics.sync() for recorder in self.recorders]})
         self.saved = time.monotonic()
         self.pause = max(CHECKPOINT_SECONDS, (self.saved - began) / CHECKPOINT_SHARE)
-        self.stopping.check()
+        self.signals.check()
 
     def close(self) -> None:
         """Brings what TensorBoard is to see to the disk."""
@@ -117,111 +120,98 @@ class GroupHost:
 
 
 def run_group(
-    group: list[Cell], files: list[Files], progress: CellProgress, stopping: Stopping, environment: dict[str, Any]
+    jobs: list[Job], files: list[Files], progress: CellProgress, signals: SignalHandler, environment: dict[str, Any]
 ) -> None:
     """Runs cells that train together, or what is left, to the end; ``seeds.csv`` is the last file that a cell gets."""
-    schedule = build.schedule(group[0].config)
-    programs, setup = build.programs([cell.config for cell in group])
-    environment = environment | {"block": programs.layout.block, "generator": generator_of(group[0].config.generator)}
+    schedule, layout = jobs[0].schedule, jobs[0].layout
+    compiled, problem = programs(jobs)
+    generator = dict(jobs[0].training.learner_options).get("generator")
+    environment = environment | {"block": layout.block} | ({"generator": generator_of(generator)} if generator else {})
     changes = []
-    for cell, cell_files in zip(group, files, strict=True):
-        cell_files.path.mkdir(parents=True, exist_ok=True)
-        changes.append(note_environment(cell, cell_files, progress, environment))
-    with contextlib.closing(GroupHost(group, files, progress, stopping)) as host:
+    for job, job_files in zip(jobs, files, strict=True):
+        job_files.path.mkdir(parents=True, exist_ok=True)
+        changes.append(note_environment(job, job_files, progress, environment))
+    with contextlib.closing(GroupHost(jobs, files, progress, signals)) as host:
         run = run_seeds(
-            programs,
+            compiled,
             schedule.seeds,
-            setup,
+            problem,
             num_steps=schedule.num_steps,
             eval_every=schedule.eval_every,
             host=host,
             resume_from=host.resume,
         )
         host.save(int(run.step), run)
-        untrained = build.untrained_errors([cell.config for cell in group])
-        for i, cell in enumerate(group):
-            alone = case_of(run, i)
-            write_results(cell, files[i], alone, untrained[i], changes[i])
-            rows = seed_rows(cell.axes, alone)
-            show_results(host.recorders[i].tensorboard, cell, alone, rows, schedule.num_steps)
-            write_csv(files[i].seeds, rows)
+        untrained = untrained_errors(jobs)
+        for i, job in enumerate(jobs):
+            alone = variant_of(run, i)
+            rows = seed_rows(alone)
+            result = write_results(job, files[i], alone, rows, untrained[i], changes[i])
+            show_results(host.recorders[i].tensorboard, job, alone, result)
+            write_csv(files[i].seeds, [{**job.axes, **row} for row in rows])
 
 
-def case_of(run: Run, case: int) -> Run:
-    """One case of a run, its leaves [seeds, ...]."""
-    state, record = jax.tree.map(lambda leaf: leaf[:, case], (run.state, run.record))
+def variant_of(run: Run, variant: int) -> Run:
+    """One variant of a run, its leaves [seeds, ...]."""
+    state, record = jax.tree.map(lambda leaf: leaf[:, variant], (run.state, run.record))
     return Run(run.step, state, record)
 
 
-def write_results(cell: Cell, files: Files, run: Run, untrained: dict[str, float], changes: list[str]) -> None:
-    """Writes the parameters of all seeds, and what is known of the cell as a whole."""
+def write_results(
+    job: Job, files: Files, run: Run, rows: list[dict[str, str]], untrained: dict[str, float], changes: list[str]
+) -> CellResult:
+    """Writes the parameters of all seeds, and what is known of the cell as a whole; the finished cell is returned."""
     write_atomic(files.params, pack({"best": run.record.best_params, "last": run.state.params}))
+    score = np.where(run.record.best_step >= 0, run.record.best.score, np.inf)
     result = {
-        "steps": build.schedule(cell.config).num_steps,
-        "threshold": build.task_spec(cell.config).threshold,
+        "steps": job.schedule.num_steps,
+        "threshold": job.task.threshold,
+        "best_seed": int(np.argmin(score)),
         "untrained": untrained,
-        "predictors": build.task_spec(cell.config).predictors(),
+        "predictors": job.task.predictors(),
         "environment_changes": changes,
     }
     write_atomic(files.result, json.dumps(result, indent=2).encode())
+    return CellResult(dict(job.axes), Cell(dict(job.axes), job.name, job.config), job.task, rows, result, files)
 
 
-def seed_rows(axes: dict[str, Any], run: Run) -> list[dict[str, Any]]:
-    """A row a seed: whether and when it was solved, its errors at its best evaluation, and where it diverged."""
-    gone = diverged(run)
-    best = {name: values for name, values in run.record.best.items() if values.dtype == np.float32}
+def seed_rows(run: Run) -> list[dict[str, str]]:
+    """The rows of seeds.csv: whether and when a seed was solved, its metrics at its best evaluation, where it diverged."""
+    gone, best = diverged(run), run.record.best
     rows = []
     for i in range(len(gone)):
-        solved = bool(run.record.best["solved"][i]) and not gone[i]
+        solved = bool(best.solved[i]) and not gone[i]
         evaluated = run.record.best_step[i] >= 0
-        rows.append(
-            {
-                **axes,
-                "seed": int(run.state.seed[i]),
-                "solved": solved,
-                "solved_at": int(run.record.solved_at[i]) if solved else None,
-                "best_step": int(run.record.best_step[i]) if evaluated else None,
-                **{name: values[i] if evaluated else None for name, values in best.items()},
-                "diverged_at": int(run.state.step[i]) if gone[i] else None,
-            }
-        )
+        row = {
+            "seed": int(run.state.seed[i]),
+            "solved": solved,
+            "solved_at": int(run.record.solved_at[i]) if solved else None,
+            "best_step": int(run.record.best_step[i]) if evaluated else None,
+            **{name: values[i] if evaluated else None for name, values in best.metrics.items()},
+            "diverged_at": int(run.state.step[i]) if gone[i] else None,
+        }
+        rows.append({name: str(plain(value)) for name, value in row.items()})
     return rows
 
 
-def show_results(tensorboard: TensorBoard, cell: Cell, run: Run, rows: list[dict[str, Any]], step: int) -> None:
-    """Adds pictures of the best seed and the table of settings and results to TensorBoard."""
-    from experiments import plots, sequence_plots
+def show_results(tensorboard: TensorBoard, job: Job, run: Run, result: CellResult) -> None:
+    """Adds the pictures that the reports have of the best seed, and the table of settings and results, to TensorBoard."""
+    from experiments.reports.figures import pixels
 
-    errors = [math.inf if row["interpolation_mse"] is None else row["interpolation_mse"] for row in rows]
-    best = int(np.argmin(errors))
+    best, step = result.best_seed, job.schedule.num_steps
     params = jax.tree.map(lambda leaf: leaf[best], run.record.best_params)
-    pictures = {"weights of the best seed": plots.weight_pixels(cell.config, params, rows[best]["seed"])}
-    if isinstance(build.task_spec(cell.config).example, Sequences):
-        pictures["a sequence and its totals"] = sequence_plots.strip_pixels(cell.config, params)
-        pictures["what it reads in an image"] = sequence_plots.reading_pixels(cell.config, params)
-    for title, pixels in pictures.items():
-        if pixels is not None:
-            tensorboard.image(title, pixels, step)
-    # TensorBoard sorts the columns by name and shows the first five: capitals come first.
-    swept = {axis_path(cell.config, axis) for axis in cell.axes}
-    fields = {axis.capitalize(): value for axis, value in cell.axes.items()} | {
-        path: value for path, value in leaves(cell.config) if path not in swept
-    }
-    settings = {name: value if isinstance(value, int | float | str) else str(value) for name, value in fields.items()}
-    results = {}
-    if build.task_spec(cell.config).threshold:
-        solved = sum(row["solved"] for row in rows)
-        results["result/success_rate"] = success_rate(solved, len(rows)).estimate
-    for name in ("interpolation_mse", "extrapolation_mse"):
-        errors = [float(row[name]) for row in rows if row[name] is not None]
-        if errors:
-            results[f"result/{name}_median"] = float(np.median(errors))
-    tensorboard.hparams(settings, results, step)
+    trained = Trained(job.name, int(run.state.seed[best]), job.task, job.network, params)
+    for name in job.config.reports:
+        report = find(name)
+        figure = report.picture(trained) if hasattr(report, "picture") else None
+        if figure is not None:
+            tensorboard.image(f"{name} of the best seed", pixels(figure), step)
+    tensorboard.hparams(hparams.settings_of(result), hparams.results_of(result), step)
 
 
-def note_environment(cell: Cell, files: Files, progress: CellProgress, environment: dict[str, Any]) -> list[str]:
+def note_environment(job: Job, files: Files, progress: CellProgress, environment: dict[str, Any]) -> list[str]:
     """Writes the cell's config.json on its first start; says, later, what has changed since. Returns all changes so far."""
-    described = {"config": json.loads(cell.config.to_json_best_effort()), "environment": environment, "changes": []}
+    described = {"config": json.loads(job.config.to_json_best_effort()), "environment": environment, "changes": []}
     if not files.config.exists():
         write_atomic(files.config, json.dumps(described, indent=2).encode())
         return []

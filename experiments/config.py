@@ -6,13 +6,14 @@ the field x.
 """
 
 import ast
+import dataclasses
 import importlib.util
 import inspect
 import math
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
@@ -21,9 +22,20 @@ from experiments.faults import ConfigError
 from nalu_jax.registry import nearest
 
 EVERY_PAGE_HAS = (
-    *("num_seeds", "first_seed", "num_steps", "eval_every", "batch_size", "generator", "block"),
-    *("unit", "network", "task", "grid"),
+    "num_seeds",
+    "first_seed",
+    "num_steps",
+    "eval_every",
+    "block",
+    "learner",
+    "unit",
+    "network",
+    "task",
+    "grid",
 )
+# What is drawn and tabulated of a page that does not say it.
+REPORTS = ("summary", "curves")
+Config: TypeAlias = Any  # a ConfigDict, of whose fields no types are known
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -36,7 +48,7 @@ def shipped() -> dict[str, str]:
     return pages
 
 
-def load(page: str) -> ConfigDict:
+def load(page: str) -> Config:
     """The config of ``path/to/page.py`` or ``path/to/page.py:preset``."""
     path, _, preset = page.partition(":")
     if not Path(path).is_file():
@@ -64,11 +76,13 @@ def load(page: str) -> ConfigDict:
     missing = [name for name in EVERY_PAGE_HAS if name not in config]
     if missing:
         raise ConfigError(f"--config: the config of {path} lacks {', '.join(missing)}")
+    if "reports" not in config:
+        config.reports = REPORTS
     return config
 
 
 def fault_of_page(path: str, error: Exception) -> ConfigError:
-    """What a page raised, with the line of the page that led to it."""
+    """The error of a page, with the line of the page that led to it."""
     page = Path(path).absolute()
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).absolute() == page]
     line = getattr(error, "lineno", None) or lines[-1]
@@ -89,7 +103,7 @@ def split_overrides(arguments: list[str]) -> tuple[list[tuple[str, str]], list[s
     return overrides, others
 
 
-def override(config: ConfigDict, overrides: list[tuple[str, str]]) -> None:
+def override(config: Config, overrides: list[tuple[str, str]]) -> None:
     """Changes fields of the config in place. ConfigError for an unknown field or a value of another type."""
     seen: dict[str, str] = {}
     for path, text in overrides:
@@ -97,7 +111,7 @@ def override(config: ConfigDict, overrides: list[tuple[str, str]]) -> None:
             raise ConfigError(f"config.{path} is given twice, as {seen[path]!r} and as {text!r}")
         *sections, field = path.split(".")
         section = config
-        if not has(config, path) and (example := recipe.example(path)) is not None:
+        if not has(config, path) and (example := example_at(config, path)) is not None:
             set_at(config, path, parse(f"config.{path}", text, example))
             continue
         if sections and sections[0] in recipe.SECTIONS and not has(config, path):
@@ -109,7 +123,7 @@ def override(config: ConfigDict, overrides: list[tuple[str, str]]) -> None:
                 raise ConfigError(f"config.{path}: there is no section {name!r}{nearest(name, known)}")
             section = section[name]
         if path.startswith("grid."):
-            section[field] = parse_axis(f"config.{path}", text, axis_example(config, field))
+            section[field] = parse_axis(f"config.{path}", text, axis_example(config, section, field))
         elif field not in section:
             known = [known_path for known_path, _ in leaves(config)]
             raise ConfigError(f"config.{path}: there is no such field{nearest(path, known)} --show_config shows all")
@@ -129,34 +143,61 @@ def parse_axis(field: str, text: str, example: Any) -> tuple:
     return ranges
 
 
-def axis_example(config: ConfigDict, axis: str) -> Any:
-    """A value of the kind that an axis of the grid takes."""
-    if axis in config.grid and len(config.grid[axis]):
-        return config.grid[axis][0]
-    path = axis_path(config, axis)
-    return config_at(config, path) if has(config, path) else recipe.example(path)
+def axis_example(config: Config, section: Config, axis: str) -> Any:
+    """A value of the kind that an axis of the grid, or of a part of it, takes."""
+    if axis in section and len(section[axis]):
+        return section[axis][0]
+    example = example_at(config, axis_path(config, axis))
+    return "" if example is None else example
 
 
-def axis_path(config: ConfigDict, axis: str) -> str:
+def example_at(config: Config, path: str) -> Any:
+    """A value of the type that a path takes: that of the page, or else the task's or the recipes' own; None without any."""
+    if has(config, path):
+        return config_at(config, path)
+    section, _, field = path.partition(".")
+    return task_fields(config).get(field) if section == "task" else recipe.example(path)
+
+
+NAMES = {"unit": "unit.name", "optimizer": "optimizer.name", "learner": "learner.name"}  # axes of sections with a name
+
+
+def axis_path(config: Config, axis: str) -> str:
     """The path of the field that an axis of the grid sets.
 
-    ``unit`` is unit.name, ``operation`` task.operation and ``optimizer`` optimizer.name; any other axis is the name of the
-    one field so called.
+    ``unit``, ``optimizer`` and ``learner`` set the name of their section; any other axis is the name of the one field so
+    called: of the page, of the task, of a recipe or of a unit. Raises ConfigError if there is none, or more than one.
     """
-    special = {"unit": "unit.name", "operation": "task.operation", "optimizer": "optimizer.name"}
-    if axis in special:
-        return special[axis]
-    fields = {path: path.rsplit(".", 1)[-1] for path, _ in leaves(config) if not path.startswith("grid.")}
+    if axis in NAMES:
+        return NAMES[axis]
+    outside = ("grid.", "parts")
+    fields = {path: path.rsplit(".", 1)[-1] for path, _ in leaves(config) if not path.startswith(outside)}
     paths = [path for path, name in fields.items() if name == axis]
+    if not paths and axis in task_fields(config):
+        return f"task.{axis}"
     if not paths and (path := recipe.axis_path(axis)) is not None:
         return path
     if len(paths) != 1:
-        known = sorted({*special, *fields.values()})
+        known = sorted({*NAMES, *fields.values()})
         raise ConfigError(f"config.grid.{axis}: an axis is named after exactly one field{nearest(axis, known)}")
     return paths[0]
 
 
-def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def task_fields(config: Config) -> dict[str, Any]:
+    """The fields of the page's task with their defaults, None where they have none that a page could hold.
+
+    Tasks are imported only now, since it takes a second. Raises ConfigError for a task that does not exist.
+    """
+    from nalu_jax.registry import TASKS, UnknownName
+
+    try:
+        fields: Any = dataclasses.fields(TASKS[config.task.get("name", "")])  # pyright: ignore[reportArgumentType]
+    except UnknownName as error:
+        raise ConfigError(f"config.task: {error}") from error
+    return {field.name: field.default if isinstance(field.default, int | float | str | tuple) else None for field in fields}
+
+
+def leaves(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """All fields with their paths."""
     for name, value in config.items():
         if isinstance(value, ConfigDict):
@@ -165,14 +206,14 @@ def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + name, value
 
 
-def config_at(config: ConfigDict, path: str) -> Any:
+def config_at(config: Config, path: str) -> Any:
     """The value at a path."""
     for name in path.split("."):
         config = config[name]
     return config
 
 
-def has(config: ConfigDict, path: str) -> bool:
+def has(config: Config, path: str) -> bool:
     """Whether there is something at a path."""
     *sections, field = path.split(".")
     for name in sections:
@@ -182,7 +223,7 @@ def has(config: ConfigDict, path: str) -> bool:
     return field in config
 
 
-def set_at(config: ConfigDict, path: str, value: Any) -> None:
+def set_at(config: Config, path: str, value: Any) -> None:
     """Sets the value at a path, the field being new or not."""
     *sections, field = path.split(".")
     for name in sections:

@@ -1,14 +1,15 @@
-"""What a person at the terminal sees: a line of progress a cell, which plain output gets every ten seconds instead."""
+"""Progress at the terminal: a live line for each group of cells, in plain output a line every ten seconds."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from experiments.reports.formats import of_column, title
+
 PLAIN_EVERY = 10.0  # seconds
-SHORT_NAMES = {"interpolation_mse": "interpolation", "extrapolation_mse": "extrapolation"}
 
 
 def clock(seconds: float) -> str:
@@ -18,29 +19,35 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def error(value: Any) -> str:
-    """A median error in a few characters."""
-    return "diverged" if value is None else f"{value:.1e}"
-
-
 class CellProgress:
-    """The line of one cell. ``say`` prints a sentence above it; seeds are counted as solved where they are ``judged``."""
+    """The line of cells that train together.
+
+    Args:
+      console: the terminal, or the file, that is written to.
+      label: the name that the line begins with.
+      columns: the metrics that are shown of a cell on its own, with their headings.
+      num_steps, num_seeds: steps and seeds of the whole line.
+      count_solved: whether there is a threshold, so that solved seeds are counted.
+      now: the clock, in seconds.
+    """
 
     def __init__(
         self,
         console: Console,
         label: str,
         *,
+        columns: Mapping[str, str],
         num_steps: int,
         num_seeds: int,
-        judged: bool = True,
+        count_solved: bool = True,
         now: Callable[[], float] = time.monotonic,
     ):
         self.console = console
         self.label = label
         self.num_steps = num_steps
         self.num_seeds = num_seeds
-        self.judged = judged
+        self.columns = columns
+        self.count_solved = count_solved
         self.now = now
         self.began: tuple[float, int] | None = None  # when and at which step the present process took up the cell
         self.printed = now()
@@ -64,9 +71,10 @@ class CellProgress:
     def evaluated(self, rows: list[dict[str, Any]]) -> None:
         """Takes note of an evaluation, a row of the metrics file for each cell; medians are shown of a cell on its own."""
         seeds, solved, diverged = (sum(row[name] for row in rows) for name in ("seeds", "success", "diverged"))
-        shown = [f"{short} {error(rows[0][name]['median'])}" for name, short in SHORT_NAMES.items() if name in rows[0]]
+        medians = {heading: rows[0][metric]["median"] for metric, heading in self.columns.items()}
+        shown = [f"{title(h)} {'diverged' if m is None else of_column(h, m)}" for h, m in medians.items()]
         gone = [f"{diverged} diverged"] if diverged else []
-        count = [f"solved {solved}/{seeds}"] if self.judged else []
+        count = [f"solved {solved}/{seeds}"] if self.count_solved else []
         self.figures = ", ".join([*(shown if len(rows) == 1 else []), *count, *gone])
 
     def advanced(self, step: int) -> None:

@@ -1,123 +1,134 @@
-"""Running an experiment: the cells of a grid one after another in a working directory, then tables and pictures."""
+"""Running an experiment: the cells of a grid one after another in a working directory, with their reports."""
 
 import contextlib
 import json
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from filelock import FileLock, Timeout
-from ml_collections import ConfigDict
 from rich.console import Console
 
-from experiments import build, last_layers, lengths, tables
+from experiments.build import Job, build
 from experiments.cell import run_group
+from experiments.config import Config
 from experiments.console import CellProgress
 from experiments.environment import describe, differences
 from experiments.faults import ALL_DIVERGED, DONE, INTERRUPTED, ConfigError, EnvironmentFault, Interrupted
-from experiments.grid import Cell, cell_name, cells, groups
-from experiments.results import CellResult, Files, read_cell, read_json
-from experiments.stopping import Stopping
-from nalu_jax.checkpoint import write_atomic
-from nalu_jax.selftest import check_numbers
+from experiments.grid import cell_name, cells, groups
+from experiments.reports import find, locate
+from experiments.reports.results import Files, FinishedRun, read_json, read_run
+from experiments.stopping import SignalHandler
+from nalu_jax.storage.files import write_atomic
+from nalu_jax.training.selftest import check_numbers
+
+REPORT_SHARE = 0.05  # of the time of a run that reports on its way may take
 
 
-def run_experiment(config: ConfigDict, workdir: Path, *, fresh: bool, console: Console) -> int:
-    """Runs all cells that are not finished, writes tables and pictures, shows the table, and returns the exit code.
+def run_experiment(config: Config, workdir: Path, *, fresh: bool, console: Console) -> int:
+    """Runs all cells that are not finished, writes the reports, shows the table, and returns the exit code.
 
-    Everything that can be refused is refused before anything is compiled: ConfigError for settings, EnvironmentFault for
-    the folder.
+    Everything that can be refused is refused before anything is compiled: raises ConfigError for settings, and
+    EnvironmentFault for the folder.
     """
-    grid = list(cells(config))
-    for cell in grid:
-        build.check(cell.config)
+    together = [[build(cell, len(group)) for cell in group] for group in groups(config, list(cells(config)))]
+    for name in config.reports:
+        locate(name)
     with claimed(workdir, fresh=fresh, console=console):
         same_config(workdir, config)
+        reports = [find(name) for name in config.reports]  # now, since pictures take a second to import
         try:
-            train(grid, groups(config, grid), workdir, console)
+            train(together, config, workdir, reports, console)
         except Interrupted:
             console.print("interrupted; everything is saved, and the same command goes on from here", soft_wrap=True)
             return INTERRUPTED
-        results = finished(grid, workdir)
-        sequences = lengths.known_lengths(results)
-        console.print(lengths.terminal_table(results) if sequences else tables.terminal_table(results))
-        console.print(
-            f"tables, curves and weights: {workdir}    curves live: tensorboard --logdir {workdir}", soft_wrap=True
-        )
-    return ALL_DIVERGED if any(result.all_diverged for result in results) else DONE
+        run = read_run(workdir, config)
+        show(run, reports, console)
+        console.print(f"reports: {workdir}    curves live: tensorboard --logdir {workdir}", soft_wrap=True)
+    return ALL_DIVERGED if any(result.all_diverged for result in run.cells) else DONE
 
 
-def train(grid: list[Cell], together: list[list[Cell]], workdir: Path, console: Console) -> None:
-    """Runs the cells that are not finished; then, unless they are there, draws the pictures. Interrupted at a signal."""
-    stopping = Stopping()
-    left = [group for group in together if not all(Files(workdir / cell.name).seeds.exists() for cell in group)]
-    if not left and (workdir / "curves.png").exists():
+def train(together: list[list[Job]], config: Config, workdir: Path, reports: list[ModuleType], console: Console) -> None:
+    """Runs the cells that are not finished, and writes the reports as they finish. Raises Interrupted at a signal."""
+    complete = workdir / "complete"
+    signals = SignalHandler()
+    left = [group for group in together if not all(Files(workdir / job.name).seeds.exists() for job in group)]
+    if not left and complete.exists():
         return
-    stopping.listen()  # first, since jax swallows a KeyboardInterrupt that reaches it in the garbage collector
+    signals.install()  # first, since jax swallows a KeyboardInterrupt that reaches it in the garbage collector
     environment = trusted_environment()
-    stopping.check()
+    signals.check()
+    complete.unlink(missing_ok=True)  # its reports will be of the past when a cell is finished again
+    reported, took = time.monotonic(), 0.0
     for number, group in enumerate(left, len(together) - len(left) + 1):
-        schedule = build.schedule(group[0].config)
-        label = f"{number}/{len(together)} {group_name(group)}"
-        num_seeds = schedule.num_seeds * len(group)
-        judged = any(build.task_spec(cell.config).threshold for cell in group)
-        with CellProgress(console, label, num_steps=schedule.num_steps, num_seeds=num_seeds, judged=judged) as progress:
-            run_group(group, [Files(workdir / cell.name) for cell in group], progress, stopping, environment)
-        write_tables(finished(grid, workdir), workdir)
-        stopping.check()
-    draw(grid, workdir)
+        schedule, task = group[0].schedule, group[0].task
+        progress = CellProgress(
+            console,
+            f"{number}/{len(together)} {group_name(group)}",
+            columns=task.columns,
+            num_steps=schedule.num_steps,
+            num_seeds=schedule.num_seeds * len(group),
+            count_solved=any(job.task.threshold for job in group),
+        )
+        with progress:
+            run_group(group, [Files(workdir / job.name) for job in group], progress, signals, environment)
+        signals.check()
+        began = time.monotonic()
+        if group is not left[-1] and took < REPORT_SHARE * (began - reported):
+            write_reports(read_run(workdir, config), reports, workdir)
+            reported = time.monotonic()
+            took = reported - began
+    write_reports(read_run(workdir, config), reports, workdir)
+    write_atomic(complete, b"")
 
 
-def group_name(group: list[Cell]) -> str:
-    """What a person calls cells that train together: by what they share, and how many they are."""
+def group_name(group: list[Job]) -> str:
+    """What cells that train together are called: by the axes that they share, and how many they are."""
+    first = group[0]
     if len(group) == 1:
-        return group[0].name
-    shared = [axis for axis, value in group[0].axes.items() if all(cell.axes[axis] == value for cell in group)]
-    return f"{cell_name({axis: group[0].axes[axis] for axis in shared})} ({len(group)} cells)"
+        return first.name
+    shared = {axis: value for axis, value in first.axes.items() if all(job.axes[axis] == value for job in group)}
+    return f"{cell_name(shared)} ({len(group)} cells)"
 
 
 def trusted_environment() -> dict[str, Any]:
-    """Where the run takes place. EnvironmentFault if jax does not start or computes wrong numbers."""
+    """Where the run takes place. Raises EnvironmentFault if jax does not start or computes wrong numbers."""
     try:
         environment = describe()
         check_numbers()
-    except RuntimeError as error:
+    except (RuntimeError, EnvironmentFault) as error:
         raise EnvironmentFault(f"this jax cannot be used: {error}") from error
     return environment
 
 
-def draw(grid: list[Cell], workdir: Path) -> None:
-    """Writes tables and pictures of the whole grid."""
-    from experiments import plots, sequence_plots
+def write_reports(run: FinishedRun, reports: list[ModuleType], folder: Path) -> list[str]:
+    """Writes the reports of a run's finished cells, and returns what could not be written, a sentence each.
 
-    results, configs = finished(grid, workdir), [cell.config for cell in grid]
-    write_tables(results, workdir)
-    plots.weights(results, configs, workdir / "weights.png")
-    sequence_plots.lengths(results, workdir / "lengths.png")
-    sequence_plots.strip(results, configs, workdir / "strip.png")
-    sequence_plots.reads(results, configs, workdir / "reads.png")
-    plots.ranges(results, workdir / "ranges.png")
-    plots.rates(results, workdir / "rates.png")
-    plots.curves(results, workdir / "curves.png")
-
-
-def write_tables(results: list[CellResult], workdir: Path) -> None:
-    """Writes the tables of the cells that are finished."""
-    tables.write_tables(results, workdir)
-    lengths.write_lengths(results, workdir)
-    last_layers.write_last_layers(results, workdir)
+    A report that draws what the folder does not hold, such as parameters in a folder of results/, is left out.
+    """
+    missing = []
+    for report in reports:
+        try:
+            report.write(run, folder)
+        except FileNotFoundError as error:
+            missing.append(f"{report.__name__.rsplit('.', 1)[-1]} is left as it is: it needs {error.filename}")
+    return missing
 
 
-def finished(grid: list[Cell], workdir: Path) -> list[CellResult]:
-    """The finished cells."""
-    folders = [(cell.axes, workdir / cell.name) for cell in grid]
-    return [read_cell(axes, folder) for axes, folder in folders if Files(folder).seeds.exists()]
+def show(run: FinishedRun, reports: list[ModuleType], console: Console) -> None:
+    """Prints the table of the first report that has one."""
+    for report in reports:
+        if hasattr(report, "screen"):
+            console.print(report.screen(run))
+            return
 
 
 @contextlib.contextmanager
 def claimed(workdir: Path, *, fresh: bool, console: Console) -> Iterator[None]:
-    """The working directory, made if need be, and ours alone. EnvironmentFault if it cannot be."""
+    """The working directory, made if need be, and ours alone. Raises EnvironmentFault if it cannot be."""
     if workdir.exists() and not workdir.is_dir():
         raise EnvironmentFault(f"--workdir: {workdir} is a file, not a folder")
     try:
@@ -143,8 +154,8 @@ def claimed(workdir: Path, *, fresh: bool, console: Console) -> Iterator[None]:
         lock.release()
 
 
-def same_config(workdir: Path, config: ConfigDict) -> None:
-    """Writes the config of a new run; ConfigError, with the differences, if the folder holds a run with another."""
+def same_config(workdir: Path, config: Config) -> None:
+    """Writes the config of a new run. Raises ConfigError, with the differences, if the folder holds another run."""
     path = workdir / "config.json"
     now: dict[str, Any] = json.loads(config.to_json_best_effort())
     if not path.exists():

@@ -1,5 +1,9 @@
 """Why a run ends, as exit codes and exceptions."""
 
+from nalu_jax.faults import EnvironmentFault
+
+__all__ = ["ConfigError", "EnvironmentFault", "Interrupted"]
+
 DONE = 0
 BAD_CONFIG = 2
 BAD_ENVIRONMENT = 3
@@ -8,11 +12,7 @@ INTERRUPTED = 75
 
 
 class ConfigError(ValueError):
-    """A setting that cannot be, in one sentence: the field, its value, what is allowed."""
-
-
-class EnvironmentFault(Exception):
-    """The machine does not let the run happen: a folder, a disk, a jax that cannot be trusted."""
+    """An invalid setting, in one sentence: the field, its value, what is allowed."""
 
 
 class Interrupted(Exception):

@@ -3,17 +3,16 @@
 import itertools
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.config import axis_path, set_at
+from experiments.config import Config, axis_path, set_at
 from experiments.faults import ConfigError
 from experiments.recipe import completed
-from nalu_jax.cells import unit_within
-from nalu_jax.registry import UNITS, UnknownName
-from nalu_jax.units import Unit
+from nalu_jax.registry import TASKS, UNITS, UnknownName
+from nalu_jax.units.base import Unit
 
 
 class Cell(NamedTuple):
@@ -22,68 +21,109 @@ class Cell(NamedTuple):
     The config has no grid any more, and holds everything that the unit's recipe says.
     """
 
-    axes: dict[str, object]
+    axes: dict[str, Any]
     name: str
-    config: ConfigDict
+    config: Config
 
 
-def cells(config: ConfigDict) -> Iterator[Cell]:
-    """The cells of a grid; its axes are unit, operation, then the others by name, and the last runs fastest.
+# Fields of a page that make its grid, and that no cell has.
+OF_THE_GRID = ("grid", "parts", "skip_unsupported")
 
-    Where the page says ``able_only``, without those whose unit cannot compute their operation. ConfigError for an axis
-    without values or with one value twice, for a unit that does not exist, and for a grid without cells.
+
+def cells(config: Config) -> Iterator[Cell]:
+    """The cells of a grid, part after part; the last axis of a part runs fastest.
+
+    Where the page says ``skip_unsupported``, without those whose unit cannot compute their operation. Raises ConfigError for
+    an axis without values or with one value twice, for a unit that does not exist, and for a grid without cells.
     """
-    axes = sorted(config.grid, key=lambda axis: {"unit": 0, "operation": 1}.get(axis, 2))
-    for axis in axes:
-        values = config.grid[axis]
-        if not isinstance(values, tuple) or not values:
-            raise ConfigError(f"config.grid.{axis} must be a list of values, got {values!r}")
-        if len(set(values)) < len(values):
-            raise ConfigError(f"config.grid.{axis} has a value twice: {', '.join(map(str, values))}")
-    able_only, made = "able_only" in config and config.able_only, 0
-    for combination in itertools.product(*(config.grid[axis] for axis in axes)):
-        values = dict(zip(axes, combination, strict=True))
-        cell = config.copy_and_resolve_references()
-        for field in ("grid", "able_only"):
-            if field in cell:
-                del cell[field]
-        for axis, value in values.items():
-            set_at(cell, axis_path(config, axis), value)
-        unit = unit_of(cell)
-        if able_only and cell.task.operation not in unit.operations:
-            continue
-        made += 1
-        yield Cell(values, cell_name(values), completed(cell, unit))
+    skip, made = config.get("skip_unsupported", False), 0
+    paths = {axis: axis_path(config, axis) for axis in axes_of(config)}
+    for part in products(config):
+        for combination in itertools.product(*part.values()):
+            values = dict(zip(part, combination, strict=True))
+            cell = config.copy_and_resolve_references()
+            for field in OF_THE_GRID:
+                if field in cell:
+                    del cell[field]
+            for axis, value in values.items():
+                set_at(cell, paths[axis], value)
+            unit = unit_of(cell)
+            if skip and unit is not None and cell.task.get("operation") not in unit.operations:
+                continue
+            made += 1
+            yield Cell(values, cell_name(values), completed(cell, unit))
     if not made:
-        raise ConfigError("config.able_only leaves no cell: no unit of the grid can compute any of its operations")
+        raise ConfigError("config.skip_unsupported leaves no cell: no unit of the grid can compute any of its operations")
 
 
-def unit_of(config: ConfigDict) -> Unit:
-    """The unit that a cell is about; a recurrent cell is about the unit in it."""
+def axes_of(config: Config) -> list[str]:
+    """All axes of a grid: unit, operation, then the others by name."""
+    return sort_axes({axis for part in products(config) for axis in part})
+
+
+def products(config: Config) -> list[dict[str, tuple]]:
+    """The parts of a grid, each the axes of one product, in the order of ``config.parts``.
+
+    A grid of axes alone is one part. In a grid of parts, an axis that stands beside them multiplies every one. Raises
+    ConfigError for an axis without values or with one value twice, or that stands in a part and beside it, and for a part
+    that does not exist.
+    """
+    beside = {name: values for name, values in config.grid.items() if not isinstance(values, ConfigDict)}
+    parts = {name: dict(part.items()) for name, part in config.grid.items() if isinstance(part, ConfigDict)}
+    for axis, values in beside.items():
+        check_axis(f"config.grid.{axis}", values)
+    for name, part in parts.items():
+        for axis, values in part.items():
+            check_axis(f"config.grid.{name}.{axis}", values)
+            if axis in beside:
+                raise ConfigError(f"config.grid.{axis}: the grid has parts with this axis: set config.grid.{name}.{axis}")
+    chosen = config.get("parts", tuple(parts))
+    for name in chosen:
+        if name not in parts:
+            raise ConfigError(f"config.parts: the grid has no part {name!r}; it has {', '.join(parts) or 'none'}")
+    found: list[dict[str, Any]] = [parts[name] | beside for name in chosen] if parts else [beside]
+    return [{axis: part[axis] for axis in sort_axes(part)} for part in found]
+
+
+def sort_axes(axes: Any) -> list[str]:
+    """Unit, operation, then the others by name."""
+    return sorted(axes, key=lambda axis: ({"unit": 0, "operation": 1}.get(axis, 2), axis))
+
+
+def check_axis(field: str, values: Any) -> None:
+    """Raises ConfigError for an axis without values or with one value twice."""
+    if not isinstance(values, tuple) or not values:
+        raise ConfigError(f"{field} must be a list of values, got {values!r}")
+    if len(set(values)) < len(values):
+        raise ConfigError(f"{field} has a value twice: {', '.join(map(str, values))}")
+
+
+def unit_of(config: Config) -> Unit | None:
+    """The unit of a cell; None if its network is made of none. Raises ConfigError for an unknown one."""
     if "name" not in config.unit:
-        raise ConfigError("config.unit.name is missing: give it, or a grid over unit")
+        return None
     try:
-        return UNITS[unit_within(config.unit.name)](1)
+        return UNITS[config.unit.name](1)
     except UnknownName as error:
         raise ConfigError(f"config.unit: {error}") from error
 
 
-# Axes of numbers that keep all shapes: cells that differ in these alone train together, in one program.
-NUMBERS = ("optimizer.learning_rate", "task.interpolation_range", "task.extrapolation_range", "penalties.")
-
-
-def groups(config: ConfigDict, grid: list[Cell]) -> list[list[Cell]]:
-    """The cells that train together, in the order of the grid."""
+def groups(config: Config, grid: list[Cell]) -> list[list[Cell]]:
+    """The cells that train together, in the order of the grid: those that differ in nothing but numbers."""
+    of_task = TASKS[config.task.name].numbers if config.task.get("name") in TASKS else ()
+    numbers = ("optimizer.learning_rate", "penalties.", *(f"task.{field}" for field in of_task))
+    paths = {axis: axis_path(config, axis) for axis in axes_of(config)}
     together: dict[tuple, list[Cell]] = {}
     for cell in grid:
-        kept = [
-            np.shape(value) if axis_path(config, axis).startswith(NUMBERS) else value for axis, value in cell.axes.items()
-        ]
+        kept = [(axis, np.shape(value) if paths[axis].startswith(numbers) else value) for axis, value in cell.axes.items()]
         together.setdefault(tuple(kept), []).append(cell)
     return list(together.values())
 
 
-def cell_name(axes: dict[str, object]) -> str:
-    """The folder of a cell: the unit and the operation by their values, other axes by name and value."""
-    parts = [str(value) if axis in ("unit", "operation") else f"{axis}={value}" for axis, value in axes.items()]
+BY_VALUE = ("unit", "operation", "cell")  # axes whose values speak for themselves
+
+
+def cell_name(axes: dict[str, Any]) -> str:
+    """The folder of a cell: the unit, the cell and the operation by their values, other axes by name and value."""
+    parts = [str(value) if axis in BY_VALUE else f"{axis}={value}" for axis, value in axes.items()]
     return re.sub(r"[^A-Za-z0-9._=-]", "_", "-".join(parts))

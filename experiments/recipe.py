@@ -5,12 +5,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from nalu_jax.recipes import NEVER, Optimizer, Penalty
+from nalu_jax.recipes import DEFAULT_RECIPE, NO_REINIT, Optimizer, Penalty
 
 # A value of each field's type, by the path that a config or a command line gives it.
 FIELDS: dict[str, Any] = {
     **{f"optimizer.{name}": value for name, value in dataclasses.asdict(Optimizer()).items()},
-    **{f"reinit.{name}": value for name, value in dataclasses.asdict(NEVER).items()},
+    **{f"reinit.{name}": value for name, value in dataclasses.asdict(NO_REINIT).items()},
 }
 PENALTY_FIELDS: dict[str, Any] = dataclasses.asdict(Penalty(0.0))
 SECTIONS = ("optimizer", "penalties", "reinit")
@@ -29,8 +29,7 @@ def example(path: str) -> Any:
 
 def unit_field(name: str) -> Any:
     """The default of a field that some unit has, or None; units are imported only now, since it takes a second."""
-    import nalu_jax.units  # noqa: F401  (registers the units)
-    from nalu_jax.networks import unit_fields
+    from nalu_jax.networks.layers import unit_fields
 
     value = unit_fields().get(name)
     return None if callable(value) else value
@@ -47,10 +46,13 @@ def axis_path(axis: str) -> str | None:
     return paths[0] if paths else None
 
 
-def completed(config: ConfigDict, unit: Any) -> ConfigDict:
-    """The config of a cell with everything in it that the recipe of its unit says and it does not."""
-    facts = {"task": config.task.name} | {name: config.task.get(name) for name in ("operation", "input_size")}
-    recipe = unit.recipe(**facts)
+def completed(config: Any, unit: Any) -> ConfigDict:
+    """The config of a cell with everything in it that the recipe of its unit says and it does not.
+
+    Without a unit the recipe is that of all units.
+    """
+    facts = {"task": config.task.get("name")} | config.task.to_dict()
+    recipe = DEFAULT_RECIPE if unit is None else unit.recipe(**facts)
     published = {
         "optimizer": dataclasses.asdict(recipe.optimizer),
         "penalties": {name: dataclasses.asdict(penalty) for name, penalty in recipe.penalties.items()},

@@ -8,9 +8,10 @@ from absl import flags
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from experiments.config import axis_path, leaves, load, override, shipped, split_overrides
+from experiments.config import Config, axis_path, leaves, load, override, shipped, split_overrides
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault
 from experiments.recipe import SECTIONS
+from experiments.terminal import PipeSafeConsole, print_error
 
 EXAMPLES = """\
 Examples
@@ -22,8 +23,8 @@ Examples
   python -m experiments.run --config=configs/static_arithmetic.py --config.grid.learning_rate=1e-3,1e-2
   tensorboard --logdir runs/x
 
-The same command again goes on where a run was; a finished run prints its table. Exit codes: 0 done, 2 a setting that cannot
-be, 3 a fault of the machine (disk, folder, jax), 4 done but a cell has no seed left, 75 interrupted, to be continued.
+The same command again goes on where a run was; a finished run prints its table. Exit codes: 0 done, 2 an invalid
+setting, 3 a fault of the machine (disk, folder, data, jax), 4 done but a cell has no seed left, 75 interrupted, resumable.
 
 Flags
 
@@ -43,22 +44,15 @@ OURS = ("config", "workdir", "fresh", "list_configs", "show_config", "help")
 
 def main(arguments: list[str]) -> int:
     """Runs what the arguments say, and returns the exit code."""
-    # Into a file or a pipe, lines may be as long as they are.
-    console = PatientConsole() if sys.stdout.isatty() else PatientConsole(width=240)
+    console = PipeSafeConsole()
     try:
         return command(arguments, console)
     except (ConfigError, flags.Error) as error:
-        return complain(error, BAD_CONFIG)
+        return print_error(error, BAD_CONFIG)
     except (EnvironmentFault, OSError) as error:  # OSError: a full disk, a folder that was taken away
-        return complain(error, BAD_ENVIRONMENT)
+        return print_error(error, BAD_ENVIRONMENT)
     except KeyboardInterrupt:
-        return complain(KeyboardInterrupt("interrupted; the same command goes on from what is saved"), INTERRUPTED)
-
-
-def complain(error: BaseException, code: int) -> int:
-    """Says in one line what is wrong."""
-    print("error:", " ".join(str(error).split()), file=sys.stderr)
-    return code
+        return print_error(KeyboardInterrupt("interrupted; the same command goes on from what is saved"), INTERRUPTED)
 
 
 def command(arguments: list[str], console: Console) -> int:
@@ -94,19 +88,19 @@ def command(arguments: list[str], console: Console) -> int:
     return run_experiment(config, workdir, fresh=FLAGS.fresh, console=console)
 
 
-def left_to_recipes(config: ConfigDict) -> dict[str, list[tuple[str, object]]]:
+def left_to_recipes(config: Config) -> dict[str, list[tuple[str, object]]]:
     """What the page leaves to the recipes, by unit and operation: the fields with the values that the cells get.
 
     Fields that a recipe leaves as they are by default are left out.
     """
-    from experiments.grid import cells
+    from experiments.grid import BY_VALUE, axes_of, cells
     from experiments.recipe import example
 
-    said = {path for path, _ in leaves(config)} | {axis_path(config, axis) for axis in config.grid}
+    said = {path for path, _ in leaves(config)} | {axis_path(config, axis) for axis in axes_of(config)}
     always = ("optimizer.name", "optimizer.learning_rate")
     found: dict[str, list[tuple[str, object]]] = {}
     for cell in cells(config):
-        title = " ".join(str(cell.axes[axis]) for axis in ("unit", "operation") if axis in cell.axes)
+        title = " ".join(str(cell.axes[axis]) for axis in BY_VALUE if axis in cell.axes)
         fields = leaves(ConfigDict({name: cell.config[name] for name in SECTIONS}))
         telling = [(path, value) for path, value in fields if path in always or value != example(path)]
         found.setdefault(title, [(path, value) for path, value in telling if path not in said])
@@ -118,15 +112,6 @@ def shown(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(f"({shown(part)})" if isinstance(part, tuple) else str(part) for part in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-class PatientConsole(Console):
-    """A console that falls silent when nobody reads it any more, and lets the run go on."""
-
-    def on_broken_pipe(self) -> None:
-        """Sends what is still to come nowhere; rich would end the process."""
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def set_up_cpu() -> None:

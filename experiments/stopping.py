@@ -5,24 +5,24 @@ import signal
 from experiments.faults import Interrupted
 
 
-class Stopping:
+class SignalHandler:
     """Remembers that a signal asked the run to stop."""
 
     def __init__(self):
-        self.asked = False
+        self.stop_requested = False
 
-    def listen(self) -> None:
+    def install(self) -> None:
         """Takes over SIGINT and SIGTERM."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.ask)
+            signal.signal(number, self.handle)
 
-    def ask(self, number: int, frame: object) -> None:
-        """Notes the wish; the next signal has its ordinary effect."""
+    def handle(self, number: int, frame: object) -> None:
+        """Notes the request; the next signal has its ordinary effect."""
         del frame
-        self.asked = True
+        self.stop_requested = True
         signal.signal(number, signal.SIG_DFL)
 
     def check(self) -> None:
-        """Interrupted if a signal came."""
-        if self.asked:
+        """Raises Interrupted if a signal came."""
+        if self.stop_requested:
             raise Interrupted

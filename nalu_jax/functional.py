@@ -41,7 +41,7 @@ def linear(x: Array, w: Array) -> Array:
 
 
 @jax.custom_jvp
-def size(x: Array) -> Array:
+def magnitude(x: Array) -> Array:
     """|x| with the derivative 0 at 0, as in PyTorch; that of ``jnp.abs`` is 1 there (jax 0.10).
 
     It matters where a weight starts at 0 and should stay there unless the task moves it, and in log(|x| + ε), whose
@@ -50,8 +50,8 @@ def size(x: Array) -> Array:
     return jnp.abs(x)
 
 
-@size.defjvp
-def _size_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+@magnitude.defjvp
+def _magnitude_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dx,) = primals, tangents
     return jnp.abs(x), jnp.sign(x) * dx
 
@@ -61,7 +61,7 @@ def clip_gate(g: Array) -> Array:
     return jnp.where((g >= 0) & (g <= 1), g, jnp.clip(g, 0, 1))
 
 
-def beside(vector: Array, x: Array) -> Array:
+def expand_like(vector: Array, x: Array) -> Array:
     """A vector shaped so that it meets the first axis of x: [n] → [n, 1, ...]."""
     return vector.reshape(vector.shape + (1,) * (x.ndim - vector.ndim))
 
@@ -77,7 +77,7 @@ def product_over_inputs(factors_of: Callable[..., Array], x: Array, *weights: Ar
     """y_o = Π_i factor(x_i, w_io): ``factors_of`` gets x and each weight's column o, [in, 1, ...] → y [out, ...]."""
 
     def output(*columns: Array) -> Array:
-        return product(factors_of(x, *(beside(column, x) for column in columns)))
+        return product(factors_of(x, *(expand_like(column, x) for column in columns)))
 
     outputs = weights[0].shape[1]
     if outputs > FEW_OUTPUTS:
@@ -104,10 +104,10 @@ def nac(x: Array, w_hat: Array, m_hat: Array) -> Array:
 def log_space(x: Array, w: Array, *, epsilon: float) -> Array:
     """Linear map in log space: exp(W log(|x| + ε)); it multiplies, divides and takes powers of magnitudes.
 
-    Shapes: x ``[in, ...]``, w ``[in, out]`` → ``[out, ...]``. ε keeps the logarithm of a zero input finite; it bites only
-    on inputs that are not large beside it. Trask et al. 2018, section 3.2.
+    Shapes: x ``[in, ...]``, w ``[in, out]`` → ``[out, ...]``. ε keeps the logarithm of a zero input finite; it is
+    negligible unless |x| is comparable to it. Trask et al. 2018, section 3.2.
     """
-    return jnp.exp(linear(jnp.log(size(x) + epsilon), w))
+    return jnp.exp(linear(jnp.log(magnitude(x) + epsilon), w))
 
 
 def nac_mul(x: Array, w_hat: Array, m_hat: Array, *, epsilon: float = 1e-7) -> Array:
@@ -125,7 +125,7 @@ def gate(x: Array, g: Array, bias: Array | None = None) -> Array:
     Shapes: x ``[in, ...]``, g ``[in, out]``, bias ``[out]`` → ``[out, ...]``. Trask et al. 2018, section 3.2 (no bias).
     """
     logits = linear(x, g)
-    return jax.nn.sigmoid(logits if bias is None else logits + beside(bias, logits))
+    return jax.nn.sigmoid(logits if bias is None else logits + expand_like(bias, logits))
 
 
 def nalu(x: Array, w_hat: Array, m_hat: Array, g: Array, bias: Array | None = None, *, epsilon: float = 1e-7) -> Array:
@@ -244,7 +244,7 @@ def npu(x: Array, w_real: Array, w_imag: Array, g: Array, *, epsilon: float = MA
     Shapes: x ``[in, ...]``, w_real, w_imag ``[in, out]``, g ``[in]`` → ``[out, ...]``. Heim, Pevný & Šmídl 2020, arXiv
     2006.01681, section 3.
     """
-    log_r, k = relevant(x, g, epsilon)
+    log_r, k = relevance_gate(x, g, epsilon)
     return jnp.exp(linear(log_r, w_real) - linear(k, w_imag)) * jnp.cos(linear(k, w_real) + linear(log_r, w_imag))
 
 
@@ -253,7 +253,7 @@ def real_npu(x: Array, w_real: Array, g: Array, *, epsilon: float = MACHINE_EPSI
 
     Shapes: x ``[in, ...]``, w_real ``[in, out]``, g ``[in]`` → ``[out, ...]``. Heim, Pevný & Šmídl 2020, section 3.
     """
-    log_r, k = relevant(x, g, epsilon)
+    log_r, k = relevance_gate(x, g, epsilon)
     return jnp.exp(linear(log_r, w_real)) * jnp.cos(linear(k, w_real))
 
 
@@ -265,10 +265,10 @@ def naive_npu(x: Array, w_real: Array, w_imag: Array, *, epsilon: float = MACHIN
     return npu(x, w_real, w_imag, jnp.ones_like(w_real[:, 0]), epsilon=epsilon)
 
 
-def relevant(x: Array, g: Array, epsilon: float) -> tuple[Array, Array]:
+def relevance_gate(x: Array, g: Array, epsilon: float) -> tuple[Array, Array]:
     """The NPU's log r and k, both ``[in, ...]``: what its relevance gate lets through of magnitude and sign."""
-    g = beside(clip_gate(g), x)
-    return jnp.log(g * (size(x) + epsilon) + (1 - g)), jnp.where(x < 0, math.pi * g, jnp.zeros_like(x))
+    g = expand_like(clip_gate(g), x)
+    return jnp.log(g * (magnitude(x) + epsilon) + (1 - g)), jnp.where(x < 0, math.pi * g, jnp.zeros_like(x))
 
 
 def sign_product(x: Array, w: Array) -> Array:
@@ -276,7 +276,7 @@ def sign_product(x: Array, w: Array) -> Array:
 
     Shapes: x ``[in, ...]``, w ``[in, out]`` → ``[out, ...]``. Schlör, Ring & Hotho 2020, arXiv 2003.07629.
     """
-    return nmu(jnp.sign(x), size(w))
+    return nmu(jnp.sign(x), magnitude(w))
 
 
 def inalu(
@@ -300,8 +300,8 @@ def inalu(
     """
     w_mul = nac_weight(w_hat_mul, m_hat_mul)
     a = nac(x, w_hat_add, m_hat_add)
-    m = jnp.exp(jnp.minimum(linear(jnp.log(jnp.maximum(size(x), epsilon)), w_mul), omega))
-    select = beside(jax.nn.sigmoid(g), a)
+    m = jnp.exp(jnp.minimum(linear(jnp.log(jnp.maximum(magnitude(x), epsilon)), w_mul), omega))
+    select = expand_like(jax.nn.sigmoid(g), a)
     return select * a + (1 - select) * m * sign_product(x, w_mul)
 
 
@@ -314,10 +314,10 @@ def nru(x: Array, w: Array, *, training: bool = False) -> Array:
     Shapes: x ``[in, ...]``, w ``[in, out]`` → ``[out, ...]``. Mistry, Farrahi & Hare 2022, arXiv 2110.05177.
     """
     # A base of 1 in place of 0 keeps the logarithm and its gradients finite; its sign, 0, decides.
-    log_size = jnp.log(jnp.where(x == 0, jnp.ones_like(x), size(x)))
+    log_size = jnp.log(jnp.where(x == 0, jnp.ones_like(x), magnitude(x)))
 
     def factors(x: Array, w: Array) -> Array:
-        h = jnp.square(jnp.tanh(1000 * w)) if training else size(w)
+        h = jnp.square(jnp.tanh(1000 * w)) if training else magnitude(w)
         return jnp.sign(x) * jnp.exp(w * log_size) * h + 1 - h
 
     return product_over_inputs(factors, x, w)
@@ -337,7 +337,7 @@ def nmru(x: Array, w: Array, *, training: bool = False, sign: bool = True) -> Ar
     z = jnp.concatenate([x, 1 / guarded])
     if not sign:
         return nmu(z, w)
-    return nmu(size(z), w) * jnp.cos(linear(jnp.where(z < 0, jnp.full_like(z, math.pi), jnp.zeros_like(z)), w))
+    return nmu(magnitude(z), w) * jnp.cos(linear(jnp.where(z < 0, jnp.full_like(z, math.pi), jnp.zeros_like(z)), w))
 
 
 def mc_fc(x: Array, r: Array, w: Array, b: Array) -> Array:
@@ -347,7 +347,7 @@ def mc_fc(x: Array, r: Array, w: Array, b: Array) -> Array:
     ``[in, ...]``, r ``[in, out]``, w, b ``[out]`` → ``[out, ...]``. Hoedt et al. 2021, arXiv 2101.05186.
     """
     y = linear(x, jax.nn.softmax(r, axis=1))
-    return beside(jax.nn.sigmoid(w + b), y) * y
+    return expand_like(jax.nn.sigmoid(w + b), y) * y
 
 
 def mc_fc_mul(x: Array, r: Array, w: Array, b: Array, bias: Array) -> Array:
@@ -357,7 +357,7 @@ def mc_fc_mul(x: Array, r: Array, w: Array, b: Array, bias: Array) -> Array:
     Mistry, Farrahi & Hare.
     """
     y = mc_fc(finite_log(x), r, w, b)
-    return jnp.exp(y + beside(bias, y))
+    return jnp.exp(y + expand_like(bias, y))
 
 
 def mc_fc_mul_sign_inalu(x: Array, r: Array, w: Array, b: Array, bias: Array) -> Array:
@@ -365,7 +365,7 @@ def mc_fc_mul_sign_inalu(x: Array, r: Array, w: Array, b: Array, bias: Array) ->
 
     Shapes: as ``mc_fc_mul``. Mistry, Farrahi & Hare.
     """
-    return mc_fc_mul(size(x), r, w, b, bias) * sign_product(x, jax.nn.softmax(r, axis=1))
+    return mc_fc_mul(magnitude(x), r, w, b, bias) * sign_product(x, jax.nn.softmax(r, axis=1))
 
 
 def mc_fc_mul_sign_real_npu(x: Array, r: Array, w: Array, b: Array, bias: Array, g: Array) -> Array:
@@ -373,8 +373,8 @@ def mc_fc_mul_sign_real_npu(x: Array, r: Array, w: Array, b: Array, bias: Array,
 
     Shapes: as ``mc_fc_mul``, g ``[in]``. Mistry, Farrahi & Hare.
     """
-    _, k = relevant(x, g, MACHINE_EPSILON)
-    return mc_fc_mul(size(x), r, w, b, bias) * jnp.cos(linear(k, jax.nn.softmax(r, axis=1)))
+    _, k = relevance_gate(x, g, MACHINE_EPSILON)
+    return mc_fc_mul(magnitude(x), r, w, b, bias) * jnp.cos(linear(k, jax.nn.softmax(r, axis=1)))
 
 
 def finite_log(x: Array) -> Array:
@@ -394,7 +394,7 @@ def nsr(x: Array, v_left: Array, v_right: Array, w_sign: Array, w_zero: Array, b
     difference = linear(x, jax.nn.softmax(v_left, axis=0) - jax.nn.softmax(v_right, axis=0))
     sign = jnp.tanh(scale * difference)
     zero = 1 - 2 * jnp.square(sign)
-    return jax.nn.sigmoid(beside(b, sign) + sign * beside(w_sign, sign) + zero * beside(w_zero, sign))
+    return jax.nn.sigmoid(expand_like(b, sign) + sign * expand_like(w_sign, sign) + zero * expand_like(w_zero, sign))
 
 
 def dmu(x: Array, o: Array, g: Array) -> Array:
@@ -409,36 +409,36 @@ def dmu(x: Array, o: Array, g: Array) -> Array:
     """
     linear_sum = linear(x, o)
     magnitude_add = jnp.sqrt(jnp.square(linear_sum) + 1e-8)
-    magnitude_mul = jnp.exp(jnp.clip(linear(finite_log(size(x)), o), -80, 80))
+    magnitude_mul = jnp.exp(jnp.clip(linear(finite_log(magnitude(x)), o), -80, 80))
     sign_add = jnp.tanh(linear_sum / 1e-4)
-    sign_mul = jnp.cos(math.pi * linear((x < 0).astype(x.dtype), size(o)))
+    sign_mul = jnp.cos(math.pi * linear((x < 0).astype(x.dtype), magnitude(o)))
     return (g * magnitude_add + (1 - g) * magnitude_mul) * (g * sign_add + (1 - g) * sign_mul)
 
 
-def sign_penalty(w: Array) -> Array:
+def nau_sparsity(w: Array) -> Array:
     """Draws weights towards -1, 0 and 1: the mean of min(|W|, |1 - |W||), f32[]. Madsen & Johansen 2020, section 2.2."""
-    return jnp.mean(jnp.minimum(size(w), size(1 - size(w))))
+    return jnp.mean(jnp.minimum(magnitude(w), magnitude(1 - magnitude(w))))
 
 
-def binary_penalty(w: Array) -> Array:
+def nmu_sparsity(w: Array) -> Array:
     """Draws weights towards 0 and 1: the mean of min(|W|, |1 - W|), f32[]. Madsen & Johansen 2020, section 2.3."""
-    return jnp.mean(jnp.minimum(size(w), size(1 - w)))
+    return jnp.mean(jnp.minimum(magnitude(w), magnitude(1 - w)))
 
 
-def zero_penalty(x: Array, w: Array) -> Array:
+def r_z_sum(x: Array, w: Array) -> Array:
     """R_z of sums, draws the mean of inputs that are left out towards 0: the mean of (1 - |W|) x̄², f32[].
 
     x̄ is the mean of each input over all examples and places of a sequence; gradients reach the inputs as well. Without it
     what reads the images may settle for numbers of any scale and a weight that undoes it. Shapes: x ``[in, ...]``, w
     ``[in, out]``. Madsen & Johansen 2020 (arXiv 2001.05016), appendix on sequential MNIST.
     """
-    return jnp.mean((1 - size(w)) * jnp.square(over_examples(x)))
+    return jnp.mean((1 - magnitude(w)) * jnp.square(over_examples(x)))
 
 
-def one_penalty(x: Array, w: Array) -> Array:
+def r_z_product(x: Array, w: Array) -> Array:
     """R_z of products, draws the mean of inputs that are left out towards 1: the mean of (1 - W) (1 - x̄)², f32[].
 
-    Shapes and source: as ``zero_penalty``.
+    Shapes and source: as ``r_z_sum``.
     """
     return jnp.mean((1 - w) * jnp.square(1 - over_examples(x)))
 

@@ -73,6 +73,7 @@ def scaled_uniform(gain: float, mode: str) -> Initializer:
     return init
 
 
+@functools.cache
 def torch_default(fan_in: int) -> Initializer:
     """U(-r, r) with r = 1 / √fan_in: how PyTorch starts the weights and biases of its dense layers and convolutions.
 

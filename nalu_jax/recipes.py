@@ -3,9 +3,13 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-OFF = 0.0
+DISABLED = 0.0
+
+# Papers whose recipes several families of units have.
+MISTRY_2022 = "Mistry, Farrahi & Hare 2022, JMLR 23(185)"
+DIVISION_2022 = "Mistry, Farrahi & Hare 2022, arXiv 2110.05177"
 
 
 def refuse_unless(allowed: bool, field: str, value: Any, what: str) -> None:
@@ -23,7 +27,9 @@ class Penalty:
     Attributes:
       weight: λ̂, the weight at the end of the ramp, before growth.
       start, end: steps at which the ramp begins and is complete.
-      growth, every, times: factor by which the weight grows, after every so many steps, so many times.
+      growth: factor of each growth.
+      every: steps between growths.
+      times: number of growths.
       below: the penalty acts only while the validation error, as last evaluated, is below this; 0 means always.
 
     Raises ValueError for a number that cannot be.
@@ -35,7 +41,7 @@ class Penalty:
     growth: float = 1.0
     every: int = 1
     times: int = 0
-    below: float = OFF
+    below: float = DISABLED
 
     def __post_init__(self):
         refuse_unless(math.isfinite(self.weight) and self.weight >= 0, "weight", self.weight, "a number of at least 0")
@@ -52,30 +58,39 @@ class Penalty:
 class Reinit:
     """When a seed that has come to a halt starts over, with fresh parameters: the rule of iNALU's published code.
 
-    The validation error, as last evaluated, is noted at each step. At steps that ``every`` divides, if more than
-    ``longer_than`` errors are noted, they are halved in time: if mean(first) ≤ mean(second) + std(second) and
-    mean(second) > ``above``, the parameters are drawn anew and the notes thrown away. The optimizer's moments stay.
+    The validation error, as last evaluated, is noted at each step. At steps that ``check_every`` divides, if more than
+    ``min_history`` errors are noted, they are halved in time: if mean(first) ≤ mean(second) + std(second) and
+    mean(second) > ``threshold``, the parameters are drawn anew and the notes thrown away. The optimizer's moments stay.
 
     Attributes:
-      every: steps between two checks; 0 means never.
-      longer_than: errors that must have been noted.
-      above: the error that is good enough to go on.
-      radius: draw the new parameters from U(-radius, radius); 0 means from the unit's own initialisation.
+      check_every: steps between two checks; 0 means never.
+      min_history: errors that must have been noted.
+      threshold: the error that is good enough to go on.
+      init_range: draw the new parameters from U(-init_range, init_range); 0 means from the unit's own initialisation.
 
     Raises ValueError for a number that cannot be.
     """
 
-    every: int
-    longer_than: int
-    above: float
-    radius: float = OFF
+    check_every: int
+    min_history: int
+    threshold: float
+    init_range: float = DISABLED
 
     def __post_init__(self):
-        for field in ("every", "longer_than"):
+        for field in ("check_every", "min_history"):
             value = getattr(self, field)
             refuse_unless(isinstance(value, int) and 0 <= value < 2**31, field, value, "a whole number of at least 0")
-        refuse_unless(self.above >= 0, "above", self.above, "a number of at least 0")
-        refuse_unless(0 <= self.radius < math.inf, "radius", self.radius, "a number of at least 0")
+        refuse_unless(self.threshold >= 0, "threshold", self.threshold, "a number of at least 0")
+        refuse_unless(0 <= self.init_range < math.inf, "init_range", self.init_range, "a number of at least 0")
+
+
+class Chain(NamedTuple):
+    """What an optimizer is made of, its learning rate apart: what compiled programs depend on. Fields as in Optimizer."""
+
+    name: str
+    clip_norm: float
+    clip_value: float
+    gate_turn: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +110,8 @@ class Optimizer:
 
     name: str = "adam"
     learning_rate: float = 1e-3
-    clip_norm: float = OFF
-    clip_value: float = OFF
+    clip_norm: float = DISABLED
+    clip_value: float = DISABLED
     gate_turn: int = 0
 
     def __post_init__(self):
@@ -107,8 +122,13 @@ class Optimizer:
         whole = isinstance(self.gate_turn, int) and self.gate_turn in range(10)
         refuse_unless(whole, "gate_turn", self.gate_turn, "a whole number from 0 to 9")
 
+    @property
+    def chain(self) -> Chain:
+        """The optimizer without its learning rate."""
+        return Chain(self.name, self.clip_norm, self.clip_value, self.gate_turn)
 
-NEVER = Reinit(every=0, longer_than=0, above=0.0)
+
+NO_REINIT = Reinit(check_every=0, min_history=0, threshold=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,11 +147,11 @@ class Recipe:
     when: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     optimizer: Optimizer = Optimizer()
     penalties: Mapping[str, Penalty] = dataclasses.field(default_factory=dict)
-    reinit: Reinit = NEVER
+    reinit: Reinit = NO_REINIT
 
     def fits(self, facts: Mapping[str, Any]) -> bool:
         """Whether it is meant for these facts."""
         return all(facts.get(name) == value for name, value in self.when.items())
 
 
-PLAIN = Recipe("Madsen & Johansen 2020, as for all units")
+DEFAULT_RECIPE = Recipe("Madsen & Johansen 2020, as for all units")

@@ -25,7 +25,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from nalu_jax.random import GENERATORS, Purpose, key_at  # noqa: E402
+from nalu_jax.training.random import GENERATORS, Purpose, key_at  # noqa: E402
 
 BATCH = (100, 128)
 TOGETHER = 512  # batches that are drawn at a time

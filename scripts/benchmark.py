@@ -35,13 +35,14 @@ import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from experiments import build, cell  # noqa: E402
+from experiments import cell  # noqa: E402
+from experiments.build import Job, build, make_learner, programs  # noqa: E402
 from experiments.config import load, override  # noqa: E402
 from experiments.console import CellProgress  # noqa: E402
-from experiments.grid import Cell, cells  # noqa: E402
-from experiments.results import Files  # noqa: E402
-from experiments.stopping import Stopping  # noqa: E402
-from nalu_jax.loop import run_seeds  # noqa: E402
+from experiments.grid import cells  # noqa: E402
+from experiments.reports.results import Files  # noqa: E402
+from experiments.stopping import SignalHandler  # noqa: E402
+from nalu_jax.training.loop import run_seeds  # noqa: E402
 
 BENCHMARKS = ROOT / "benchmarks"
 RATIOS = BENCHMARKS / "ratios.json"
@@ -52,15 +53,15 @@ KERNEL_STEPS = {"kernel": 4_000, "kernel_nalu": 1_000}
 SLACK = 0.8
 
 
-def cell_of(unit: str, seeds: int, generator: str) -> Cell:
+def job_of(unit: str, seeds: int, generator: str) -> Job:
     """The published setting of a unit, as long as a turn."""
     config = load(str(ROOT / "configs" / "static_arithmetic.py"))
     steps = config.eval_every * EVALUATIONS
     changes = {"grid.unit": unit, "grid.operation": OPERATIONS.get(unit, "mul"), "num_seeds": seeds, "num_steps": steps}
-    changes["generator"] = generator
+    changes["learner.generator"] = generator
     override(config, [(name, str(value)) for name, value in changes.items()])
     (only,) = cells(config)
-    return only
+    return build(only)
 
 
 class Stopwatch(cell.GroupHost):
@@ -78,18 +79,20 @@ class Stopwatch(cell.GroupHost):
 
 def real_run(unit: str, seeds: int, generator: str) -> Callable[[], float]:
     """A function that makes a run and returns its seed-steps per second, from the evaluation after its first steps on."""
-    only = cell_of(unit, seeds, generator)
-    schedule = build.schedule(only.config)
-    programs, setup = build.programs([only.config])
+    job = job_of(unit, seeds, generator)
+    schedule, columns = job.schedule, job.task.columns
+    compiled, problem = programs([job])
 
     def turn() -> float:
         with (
             tempfile.TemporaryDirectory() as folder,
-            CellProgress(Console(quiet=True), unit, num_steps=schedule.num_steps, num_seeds=seeds) as progress,
-            contextlib.closing(Stopwatch([only], [Files(Path(folder))], progress, Stopping())) as host,
+            CellProgress(
+                Console(quiet=True), unit, columns=columns, num_steps=schedule.num_steps, num_seeds=seeds
+            ) as progress,
+            contextlib.closing(Stopwatch([job], [Files(Path(folder))], progress, SignalHandler())) as host,
         ):
             length = {"num_steps": schedule.num_steps, "eval_every": schedule.eval_every}
-            run_seeds(programs, schedule.seeds, setup, **length, host=host)
+            run_seeds(compiled, schedule.seeds, problem, **length, host=host)
         return (schedule.num_steps - schedule.eval_every) * seeds / (host.times[-1] - host.times[1])
 
     return turn
@@ -97,17 +100,17 @@ def real_run(unit: str, seeds: int, generator: str) -> Callable[[], float]:
 
 def naive_loop(unit: str, generator: str) -> Callable[[], float]:
     """A function that trains one seed with a call a step, as a first JAX program would."""
-    config = cell_of(unit, 1, generator).config
-    learner, setup, steps = build.learner(config), build.setup(config), 300
+    job = job_of(unit, 1, generator)
+    learner, problem, steps = make_learner(job.training), job.problem(), 300
     step = jax.jit(learner.step)
-    state, _ = step(jax.jit(learner.init)(np.uint32(0), setup), setup)
+    state, _ = step(jax.jit(learner.init)(np.uint32(0), problem), problem)
 
     def turn() -> float:
         nonlocal state
         jax.block_until_ready(state)
         began = time.perf_counter()
         for _ in range(steps):
-            state, _ = step(state, setup)
+            state, _ = step(state, problem)
         jax.block_until_ready(state)
         return steps / (time.perf_counter() - began)
 
@@ -204,7 +207,7 @@ def main() -> int:
     parser.add_argument("--units", default=",".join(UNITS), help="names, with commas between")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--generator", default="auto", help="of the training batches, as config.generator")
+    parser.add_argument("--generator", default="auto", help="of the training batches, as config.learner.generator")
     parser.add_argument("--check", action="store_true", help="compare with the committed ratios")
     parser.add_argument("--commit", action="store_true", help="write the ratios to benchmarks/ratios.json")
     arguments = parser.parse_args()

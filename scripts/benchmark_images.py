@@ -1,6 +1,6 @@
 """Milliseconds of a training step of the networks that read digits, beside the same networks written the first way in JAX.
 
-    python scripts/benchmark_images.py [--trunks trask,madsen_johansen] [--seeds 1,4] [--rounds 5] [--steps 2]
+    python scripts/benchmark_images.py [--readers trask,madsen_johansen] [--seeds 1,4] [--rounds 5] [--steps 2]
 
 A seed-step is one step of one seed on 640 images of 28 x 28, as many as 64 sequences of 10: forward, backward and an update.
 Ours trains one seed after the other; the naive program all at once (vmap), with JAX's own convolution and pooling. Both run
@@ -29,16 +29,16 @@ from jax import lax  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from nalu_jax.convolution import direct_conv  # noqa: E402
-from nalu_jax.registry import TRUNKS  # noqa: E402
-from nalu_jax.trunks import Trunk  # noqa: E402
+from nalu_jax.networks.convolution import direct_conv  # noqa: E402
+from nalu_jax.networks.trunks import Trunk  # noqa: E402
+from nalu_jax.registry import READERS  # noqa: E402
 
 IMAGES = 640
 FEATURES = {"trask": 10, "madsen_johansen": 1}
 
 
 def naive(params: dict[str, Any], images: jax.Array) -> jax.Array:
-    """A trunk as a first JAX program has it: [h, w, n] → [features, n]."""
+    """A reader as a first JAX program has it: [h, w, n] → [features, n]."""
     y = images[None]
     for layer in ("conv_1", "conv_2"):
         y = direct_conv(y, params[f"{layer}_kernel"]) + params[f"{layer}_bias"][:, None, None, None]
@@ -47,9 +47,9 @@ def naive(params: dict[str, Any], images: jax.Array) -> jax.Array:
     return params["dense_2_w"].T @ hidden + params["dense_2_b"][:, None]
 
 
-def ours(trunk: Trunk, params: dict[str, Any], images: jax.Array) -> jax.Array:
-    """The trunk itself."""
-    return trunk.apply({"params": params}, images)  # pyright: ignore[reportReturnType]
+def ours(reader: Trunk, params: dict[str, Any], images: jax.Array) -> jax.Array:
+    """The reader itself."""
+    return reader.apply({"params": params}, images)  # pyright: ignore[reportReturnType]
 
 
 def step(network: Callable, data: jax.Array, t: jax.Array, params: dict[str, Any]) -> dict[str, Any]:
@@ -62,16 +62,16 @@ def step(network: Callable, data: jax.Array, t: jax.Array, params: dict[str, Any
 
 def turns_of(name: str, seeds: int, steps: int) -> dict[str, Callable[[], float]]:
     """Functions that train and return milliseconds a seed-step, of ours and of the naive program."""
-    trunk = TRUNKS[name](features=FEATURES[name])
+    reader = READERS[name](features=FEATURES[name])
     data = jax.random.uniform(jax.random.key(0), (4 * IMAGES, 28, 28))
-    init = functools.partial(trunk.init, images=data[:1].transpose(1, 2, 0))
+    init = functools.partial(reader.init, images=data[:1].transpose(1, 2, 0))
     params = jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(1), seeds))["params"]
 
     def steps_of(network: Callable, params: dict[str, Any]) -> dict[str, Any]:
         return lax.fori_loop(0, steps, functools.partial(step, network, data), params)
 
     programs = {
-        "ours": jax.jit(lambda params: lax.map(functools.partial(steps_of, functools.partial(ours, trunk)), params)),
+        "ours": jax.jit(lambda params: lax.map(functools.partial(steps_of, functools.partial(ours, reader)), params)),
         "naive": jax.jit(jax.vmap(functools.partial(steps_of, naive))),
     }
     return {program: functools.partial(turn, run, params, steps * seeds) for program, run in programs.items()}
@@ -87,15 +87,15 @@ def turn(run: Callable, params: dict[str, Any], seed_steps: int) -> float:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--trunks", default=",".join(FEATURES), help="names, with commas between")
+    parser.add_argument("--readers", default=",".join(FEATURES), help="names, with commas between")
     parser.add_argument("--seeds", default="1,4", help="numbers of seeds, with commas between")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="of each seed in a turn")
     arguments = parser.parse_args()
     table = Table(box=None, title=f"ms a seed-step, median of {arguments.rounds} rounds", title_justify="left")
-    for column in ("trunk", "seeds", "program", "median", "lowest", "highest"):
-        table.add_column(column, justify="left" if column in ("trunk", "program") else "right")
-    for name in arguments.trunks.split(","):
+    for column in ("reader", "seeds", "program", "median", "lowest", "highest"):
+        table.add_column(column, justify="left" if column in ("reader", "program") else "right")
+    for name in arguments.readers.split(","):
         for seeds in map(int, arguments.seeds.split(",")):
             turns = turns_of(name, seeds, arguments.steps)
             for run in turns.values():

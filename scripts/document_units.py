@@ -184,10 +184,10 @@ WORDS = {
         "times": lambda value: f"{number(value)} times",
     },
     Reinit: {
-        "every": lambda value: f"checked every {number(value)} steps",
-        "longer_than": lambda value: f"after more than {number(value)}",
-        "above": lambda value: f"if the error has stopped falling above {number(value)}",
-        "radius": lambda value: f"anew from U(±{number(value)})",
+        "check_every": lambda value: f"checked every {number(value)} steps",
+        "min_history": lambda value: f"after more than {number(value)}",
+        "threshold": lambda value: f"if the error has stopped falling above {number(value)}",
+        "init_range": lambda value: f"anew from U(±{number(value)})",
     },
 }
 
@@ -214,7 +214,7 @@ def penalty(name: str, spec: Penalty) -> str:
 def recipe_row(recipe: Recipe, alone: bool) -> list[str]:
     """A row of the table of recipes."""
     facts = ", ".join(f"{name} `{value}`" for name, value in recipe.when.items())
-    restarts = recipe.reinit.every and ", ".join(phrases(recipe.reinit, ("every", "longer_than", "above")))
+    restarts = recipe.reinit.check_every and ", ".join(phrases(recipe.reinit, ("check_every", "min_history", "threshold")))
     return [
         facts or ("every task" if alone else "any other"),
         ", ".join(phrases(recipe.optimizer, ("name", "learning_rate"))),

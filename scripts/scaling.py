@@ -32,14 +32,14 @@ if __name__ == "__main__":
 import jax  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
-from experiments import build  # noqa: E402
+from experiments.build import Job, build, make_learner, make_programs_of, programs  # noqa: E402
 from experiments.config import load, override  # noqa: E402
 from experiments.grid import cells  # noqa: E402
 from nalu_jax import functional  # noqa: E402
-from nalu_jax.checkpoint import write_atomic  # noqa: E402
-from nalu_jax.distributed import by_seed, pad_seeds, place, replicated  # noqa: E402
-from nalu_jax.loop import Programs, Run  # noqa: E402
 from nalu_jax.registry import UNITS  # noqa: E402
+from nalu_jax.storage.files import write_atomic  # noqa: E402
+from nalu_jax.training.distributed import by_seed, pad_seeds, place, replicated  # noqa: E402
+from nalu_jax.training.loop import Programs, Run  # noqa: E402
 from scripts.scaling_picture import Curve, Rounds, draw  # noqa: E402
 
 PAGE = "configs/static_arithmetic.py"
@@ -65,8 +65,8 @@ class Effort(NamedTuple):
 FULL, QUICK = Effort(0.5, 3), Effort(0.02, 1, 2, 1)
 
 
-def config_of(unit: str = "nac", seeds: int = 100, **fields: Any) -> ConfigDict:
-    """A cell of the published task; ``fields`` are hidden_size, block and input_size.
+def job_of(unit: str = "nac", seeds: int = 100, **fields: Any) -> Job:
+    """A cell of the published task, ready to be trained; ``fields`` are hidden_size, block and input_size.
 
     With an input_size the subsets are nested, which fit any. Units that do not add learn to multiply.
     """
@@ -79,15 +79,15 @@ def config_of(unit: str = "nac", seeds: int = 100, **fields: Any) -> ConfigDict:
     if "input_size" in fields:
         config.task.subsets = ConfigDict({"name": "nested"})
     (only,) = cells(config)
-    return only.config
+    return build(only)
 
 
-def started(config: ConfigDict) -> tuple[Programs, Run, Any]:
-    """The programs of a cell, its run at step 0, and its setup, all where they belong."""
-    programs, setup = build.programs([config])
-    setup = place(setup, replicated(programs.layout.mesh))
-    seeds = pad_seeds(build.schedule(config).seeds, programs.layout)
-    return programs, programs.start(place(seeds, by_seed(programs.layout.mesh)), setup), setup
+def started(job: Job) -> tuple[Programs, Run, Any]:
+    """The programs of a cell, its run at step 0, and its problem, all where they belong."""
+    compiled, problem = programs([job])
+    problem = place(problem, replicated(compiled.layout.mesh))
+    seeds = pad_seeds(job.schedule.seeds, compiled.layout)
+    return compiled, compiled.start(place(seeds, by_seed(compiled.layout.mesh)), problem), problem
 
 
 @contextmanager
@@ -102,27 +102,28 @@ def compiling_anew() -> Iterator[None]:
 
 def forget() -> None:
     """Drops all compiled programs."""
-    build._programs.cache_clear()
+    make_programs_of.cache_clear()
+    make_learner.cache_clear()
     jax.clear_caches()
     gc.collect()
 
 
-def speed(config: ConfigDict, effort: Effort) -> Rounds:
+def speed(job: Job, effort: Effort) -> Rounds:
     """Seed-steps per second. Seeds that only fill up devices and blocks do not count."""
     with compiling_anew():
-        programs, run, setup = started(config)
-        run, _ = programs.chunk(run, setup, 0, False)  # compiles
+        compiled, run, problem = started(job)
+        run, _ = compiled.chunk(run, problem, 0, False)  # compiles
 
         def elapsed(steps: int) -> float:
             nonlocal run
             jax.block_until_ready(run)
             began = time.perf_counter()
-            run, _ = programs.chunk(run, setup, steps, False)
+            run, _ = compiled.chunk(run, problem, steps, False)
             jax.block_until_ready(run)
             return time.perf_counter() - began
 
         steps = enough(elapsed, effort.seconds)
-        return [build.schedule(config).num_seeds * steps / elapsed(steps) for _ in range(effort.rounds)]
+        return [job.schedule.num_seeds * steps / elapsed(steps) for _ in range(effort.rounds)]
 
 
 def enough(elapsed: Callable[[int], float], seconds: float) -> int:
@@ -138,10 +139,10 @@ def compile_seconds(seeds: int, effort: Effort) -> Rounds:
     found = []
     for _ in range(effort.rounds):
         with compiling_anew():
-            programs, run, setup = started(config_of(seeds=seeds))
+            compiled, run, problem = started(job_of(seeds=seeds))
             jax.block_until_ready(run)
             began = time.perf_counter()
-            jax.block_until_ready(programs.chunk(run, setup, 0, False))
+            jax.block_until_ready(compiled.chunk(run, problem, 0, False))
             found.append(time.perf_counter() - began)
     return found
 
@@ -187,7 +188,7 @@ def seeds_part(effort: Effort) -> dict[str, Any]:
     """Speed against the number of seeds; the NALU's up to 1,000."""
     x = SEEDS[: effort.points]
     curves = {
-        unit: [speed(config_of(unit, seeds), effort) if seeds <= most else None for seeds in x]
+        unit: [speed(job_of(unit, seeds), effort) if seeds <= most else None for seeds in x]
         for unit, most in {"nac": SEEDS[-1], "nalu": 1000}.items()
     }
     return part(list(x), curves)
@@ -196,7 +197,9 @@ def seeds_part(effort: Effort) -> dict[str, Any]:
 def inputs_part(effort: Effort) -> dict[str, Any]:
     """Speed against the input size."""
     x = INPUTS[: effort.points]
-    return part(list(x), {"nac": [speed(config_of(input_size=size), effort) for size in x]}, batch=config_of().batch_size)
+    return part(
+        list(x), {"nac": [speed(job_of(input_size=size), effort) for size in x]}, batch=job_of().config.learner.batch_size
+    )
 
 
 def hidden_part(effort: Effort) -> dict[str, Any]:
@@ -206,23 +209,20 @@ def hidden_part(effort: Effort) -> dict[str, Any]:
     for kind, curve in curves.items():
         for size in x:
             with product(kind, size):
-                curve.append(None if kind == COLUMNS and size > 30 else speed(config_of(hidden_size=size), effort))
+                curve.append(None if kind == COLUMNS and size > 30 else speed(job_of(hidden_size=size), effort))
     return part(list(x), curves, few_outputs=functional.FEW_OUTPUTS)
 
 
 def units_part(effort: Effort) -> dict[str, Any]:
     """Speed of each unit."""
     x = [name for name in NAMES if name in UNITS][: effort.points]
-    return part(x, {"speed": [speed(config_of(unit), effort) for unit in x]})
+    return part(x, {"speed": [speed(job_of(unit), effort) for unit in x]})
 
 
 def blocks_part(effort: Effort) -> dict[str, Any]:
     """Speed against the seeds that a device trains at a time, as the layout makes them of those asked for."""
-    configs = {
-        build.layout(config).block: config for config in (config_of(block=block) for block in BLOCKS[: effort.points])
-    }
-    curves = {"nac": [speed(config, effort) for config in configs.values()]}
-    return part(list(configs), curves, chosen=build.layout(config_of()).block)
+    jobs = {job.layout.block: job for job in (job_of(block=block) for block in BLOCKS[: effort.points])}
+    return part(list(jobs), {"nac": [speed(job, effort) for job in jobs.values()]}, chosen=job_of().layout.block)
 
 
 def compile_part(effort: Effort) -> dict[str, Any]:

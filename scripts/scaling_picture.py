@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from experiments.plots import COLOURS, quiet, save
+from experiments.reports.figures import COLOURS, quiet, save
 
 Rounds = list[float]  # a number a round
 Curve = list[Rounds | None]  # one a place on the x axis; None where nothing is measured

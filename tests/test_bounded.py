@@ -8,10 +8,9 @@ import optax
 import pytest
 from flax.core.meta import unbox
 
-import nalu_jax.units  # noqa: F401  registers the units
 from nalu_jax.bounded import Bounded, bounded, project
-from nalu_jax.checkpoint import pack, unpack
 from nalu_jax.registry import UNITS
+from nalu_jax.storage.checkpoint import pack, unpack
 
 INTERVALS = {
     "nau": {"w": (-1, 1)},

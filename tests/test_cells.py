@@ -1,5 +1,7 @@
 """Recurrent cells: the forms of the units, the dense cells, the exact ones, and the network that they stand in."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from nalu_jax.cells import make_cell, unit_within
-from nalu_jax.registry import TRUNKS, UNITS, UnknownName
-from nalu_jax.sequences import ImageSequence, image_sequence
+from nalu_jax.networks.layers import make_unit
+from nalu_jax.networks.recurrent import Recurrent, recurrent
+from nalu_jax.registry import CELLS, READERS, UNITS
 from nalu_jax.types import Sequences
 
 DENSE = ("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -33,13 +35,14 @@ def sequences_of(z):
     return Sequences(jnp.asarray(z).reshape(inputs, 1, time * batch), order)
 
 
-def cell(name, outputs=1, hidden_size=8, **options):
-    return make_cell(name, outputs, options, hidden_size=hidden_size)
+def cell(name, unit="", outputs=1, hidden_size=8, readout="none"):
+    make = functools.partial(make_unit, unit, options={})
+    return CELLS[name](make, outputs=outputs, hidden_size=hidden_size, readout=readout)
 
 
 def run(made, z, seed=0):
     """The network of a cell on columns [in, time, batch]: its parameters, and what it puts out."""
-    model = ImageSequence(Flat(), made)
+    model = Recurrent(Flat(), made)
     params = model.init(jax.random.key(seed), sequences_of(z)).get("params", {})
     return params, np.asarray(model.apply({"params": params}, sequences_of(z)))
 
@@ -52,7 +55,7 @@ def leaf(params, name):
 
 def test_a_nac_reads_what_it_put_out_last():
     z = numbers(3, 6, 5)
-    params, outputs = run(cell("nac", 2), z)
+    params, outputs = run(cell("unit", "nac", 2), z)
     w = np.tanh(leaf(params, "w_hat")) / (1 + np.exp(-leaf(params, "m_hat")))
     assert w.shape == (3 + 2, 2)
     h = np.zeros((2, 5))
@@ -63,7 +66,7 @@ def test_a_nac_reads_what_it_put_out_last():
 
 def test_an_accumulator_adds_up_what_its_unit_makes_of_each():
     z = numbers(3, 6, 5)
-    params, outputs = run(cell("nau_accumulator", 2), z)
+    params, outputs = run(cell("accumulator", "nau", 2), z)
     w = leaf(params, "w")
     assert w.shape == (3, 2)
     np.testing.assert_allclose(outputs, np.cumsum(np.einsum("io,itb->otb", w, z), axis=1), rtol=1e-4, atol=1e-6)
@@ -71,13 +74,16 @@ def test_an_accumulator_adds_up_what_its_unit_makes_of_each():
 
 def test_an_nmu_starts_from_1_and_a_nalu_from_0_as_published():
     z = numbers(1, 3, 4, low=1.0, high=2.0)
-    params, outputs = run(cell("nmu"), z)
+    params, outputs = run(cell("unit", "nmu"), z)
     w = leaf(params, "w")[:, 0]
     h = np.ones(4)
     for t in range(3):
         h = (w[0] * z[0, t] + 1 - w[0]) * (w[1] * h + 1 - w[1])
         np.testing.assert_allclose(outputs[0, t], h, rtol=1e-5)
-    starts = {name: float(cell(name).first(jnp.ones((1, 1)))[0, 0]) for name in ("nac_mul", "nmu", "nalu", "nac", "nau")}
+    starts = {
+        name: float(cell("unit", name).initialize_carry(jnp.ones((1, 1)))[0, 0])
+        for name in ("nac_mul", "nmu", "nalu", "nac", "nau")
+    }
     assert starts == {"nac_mul": 1.0, "nmu": 1.0, "nalu": 0.0, "nac": 0.0, "nau": 0.0}
 
 
@@ -116,13 +122,13 @@ def walk(tree, path=()):
 
 def test_a_published_lstm_puts_out_what_it_remembers():
     z = numbers(3, 5, 4)
-    params, outputs = run(cell("lstm_published", 2), z)
+    params, outputs = run(cell("lstm", outputs=2), z)
     np.testing.assert_allclose(outputs, lstm_by_hand(params, z, 2), rtol=1e-4, atol=1e-6)
 
 
 def test_a_fair_lstm_has_a_linear_layer_behind_it():
     z = numbers(3, 5, 4)
-    params, outputs = run(cell("lstm", 2, hidden_size=8), z)
+    params, outputs = run(cell("lstm", outputs=2, hidden_size=8, readout="dense"), z)
     readout = next(value for path, value in walk(params) if path and path[-1] == "readout")
     hidden = lstm_by_hand(params, z, 8)
     expected = np.einsum("htb,ho->otb", hidden, readout["kernel"]) + np.asarray(readout["bias"])[:, None, None]
@@ -132,7 +138,7 @@ def test_a_fair_lstm_has_a_linear_layer_behind_it():
 @pytest.mark.parametrize("name", DENSE)
 def test_published_dense_cells_have_as_many_numbers_as_outputs_and_fair_ones_as_many_as_asked(name):
     z = numbers(3, 2, 1)
-    (published, _), (fair, outputs) = run(cell(f"{name}_published", 2), z), run(cell(name, 2, hidden_size=16), z)
+    (published, _), (fair, outputs) = run(cell(name, outputs=2), z), run(cell(name, "", 2, 16, "dense"), z)
     sizes = [{value.shape[-1] for value in jax.tree.leaves(params)} for params in (published, fair)]
     assert sizes == [{2}, {16, 2}]
     assert outputs.shape == (2, 2, 1)
@@ -140,7 +146,7 @@ def test_published_dense_cells_have_as_many_numbers_as_outputs_and_fair_ones_as_
 
 @pytest.mark.parametrize("name", DENSE)
 def test_published_dense_cells_start_as_pytorch_draws_them(name):
-    params, _ = run(cell(f"{name}_published", 400), numbers(3, 2, 1))
+    params, _ = run(cell(name, outputs=400), numbers(3, 2, 1))
     drawn = np.concatenate([np.ravel(value) for value in jax.tree.leaves(params)])
     assert np.abs(drawn).max() <= 1 / 20  # U(±1/√400)
     assert np.std(drawn) == pytest.approx(1 / 20 / np.sqrt(3), rel=0.01)
@@ -148,7 +154,7 @@ def test_published_dense_cells_start_as_pytorch_draws_them(name):
 
 @pytest.mark.parametrize("name", DENSE)
 def test_several_seeds_on_each_of_two_devices_can_start(name):
-    model = ImageSequence(Flat(), cell(name, 2, hidden_size=64))
+    model = Recurrent(Flat(), cell(name, "", 2, 64, "dense"))
     mesh = jax.make_mesh((2,), ("seed",), axis_types=(jax.sharding.AxisType.Auto,))
     by_seed = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("seed"))
     seeds = jax.device_put(np.arange(8), by_seed)
@@ -159,16 +165,16 @@ def test_several_seeds_on_each_of_two_devices_can_start(name):
 
 def test_a_published_tanh_network_cannot_say_a_number_beyond_1():
     z = 100 * numbers(3, 50, 4)
-    for name in ("rnn_tanh_published", "lstm_published", "gru_published"):
+    for name in ("rnn_tanh", "lstm", "gru"):
         assert np.abs(run(cell(name), z)[1]).max() <= 1
-    assert np.abs(run(cell("rnn_relu_published"), z)[1]).max() > 1
+    assert np.abs(run(cell("rnn_relu"), z)[1]).max() > 1
 
 
 @pytest.mark.parametrize("name", [name for name in UNITS if name != "crelu"])  # makes two outputs of a feature
 def test_every_unit_is_a_cell_in_both_forms(name):
     inputs = sequences_of(numbers(2, 3, 4))
-    for form in (name, f"{name}_accumulator"):
-        model = ImageSequence(Flat(), cell(form))
+    for form in ("unit", "accumulator"):
+        model = Recurrent(Flat(), cell(form, name))
         outputs = jax.eval_shape(lambda key, model=model: model.init_with_output(key, inputs)[0], jax.random.key(0))
         assert outputs.shape == (1, 3, 4)
 
@@ -177,13 +183,13 @@ def test_images_are_read_once_and_seen_in_the_order_said():
     z = numbers(1, 4, 1)
     images = jnp.asarray(z).reshape(1, 1, 4)
     order = np.random.default_rng(1).integers(4, size=(30, 6))
-    model = ImageSequence(Flat(), cell("exact_sum"))
+    model = Recurrent(Flat(), cell("exact_sum"))
     outputs = model.apply({}, Sequences(images, jnp.asarray(order)))
     np.testing.assert_allclose(outputs[0], np.cumsum(z[0, :, 0][order], axis=0), rtol=1e-5, atol=1e-5)
 
 
 def test_a_long_sequence_needs_no_more_memory_of_the_trunk():
-    model = image_sequence("nac", {}, trunk={"name": "trask"}, features=10, hidden_size=8, outputs=10)
+    model = recurrent("nac", {}, **USUAL | {"outputs": 10})
     images = jax.ShapeDtypeStruct((28, 28, 50), jnp.float32)
 
     def needed(length):
@@ -197,7 +203,7 @@ def test_a_long_sequence_needs_no_more_memory_of_the_trunk():
 
 
 def test_the_units_in_a_network_declare_their_weights_once_whatever_the_length():
-    model = ImageSequence(Flat(), cell("nac", 2))
+    model = Recurrent(Flat(), cell("unit", "nac", 2))
     for time in (1, 7):
         variables = model.init(jax.random.key(0), sequences_of(numbers(3, time, 5)))
         shapes = [leaf.shape for leaf in jax.tree.leaves(variables["weights"])]
@@ -207,7 +213,7 @@ def test_the_units_in_a_network_declare_their_weights_once_whatever_the_length()
 def test_the_penalty_of_a_unit_is_counted_once_whatever_the_length():
     found = []
     for time in (1, 7):
-        model = ImageSequence(Flat(), cell("nau", 1))
+        model = Recurrent(Flat(), cell("unit", "nau", 1))
         variables = model.init(jax.random.key(0), sequences_of(numbers(3, time, 5)))
         found += [float(declared["sparsity"]) for _, declared in walk(variables["penalties"]) if "sparsity" in declared]
     assert len(found) == 2
@@ -216,60 +222,71 @@ def test_the_penalty_of_a_unit_is_counted_once_whatever_the_length():
 
 def test_rz_is_of_all_that_a_unit_has_read_over_the_whole_sequence():
     z = numbers(1, 6, 5)
-    for name, neutral in (("nau_rz", 0.0), ("nmu_rz", 1.0)):
-        params, outputs = run(cell(name), z)
-        declared = ImageSequence(Flat(), cell(name)).apply({"params": params}, sequences_of(z), mutable=["penalties"])[1]
+    for name, neutral in (("nau", 0.0), ("nmu", 1.0)):
+        params, outputs = run(cell("unit", name), z)
+        declared = Recurrent(Flat(), cell("unit", name)).apply({"params": params}, sequences_of(z), mutable=["penalties"])[1]
         before = np.concatenate([np.full((1, 1, 5), neutral), outputs[:, :-1]], axis=1)
         unused = 1 - np.abs(leaf(params, "w")[:, 0])
         expected = np.mean(unused * (neutral - np.array([z.mean(), before.mean()])) ** 2)
-        (found,) = (penalties for _, penalties in walk(declared["penalties"]) if "neutral" in penalties)
-        assert found["neutral"] == pytest.approx(expected, rel=1e-5)
+        (found,) = (penalties for _, penalties in walk(declared["penalties"]) if "r_z" in penalties)
+        assert found["r_z"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_rz_reaches_what_reads_the_images():
     z = sequences_of(numbers(1, 6, 5))
 
     def penalty(images):
-        variables = ImageSequence(Flat(), cell("nau_rz")).init(jax.random.key(0), z._replace(images=images))
-        return next(found["neutral"] for _, found in walk(variables["penalties"]) if "neutral" in found)
+        variables = Recurrent(Flat(), cell("unit", "nau")).init(jax.random.key(0), z._replace(elements=images))
+        return next(found["r_z"] for _, found in walk(variables["penalties"]) if "r_z" in found)
 
-    assert jax.grad(penalty)(z.images).all()
+    assert jax.grad(penalty)(z.elements).all()
+
+
+USUAL = {
+    "outputs": 1, "reader": {"name": "trask"}, "features": 10, "cell": "unit", "hidden_size": 8, "readout": "none",
+}  # fmt: skip
 
 
 def test_an_exact_cell_reads_as_many_numbers_as_there_are_outputs():
-    for name, expected in (("exact_sum", 1), ("nac", 10)):
-        model = image_sequence(name, {}, trunk={"name": "trask"}, features=10, hidden_size=8, outputs=1)
+    for name, expected in (("exact_sum", 1), ("unit", 10)):
+        model = recurrent("nac", {}, **USUAL | {"cell": name})
         assert model.trunk.features == expected
-    assert model.trunk == TRUNKS["trask"](features=10)
+    assert model.trunk == READERS["trask"](features=10)
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"features": 0}, "features must be a positive integer, got 0"),
-        ({"outputs": 1.5}, "outputs must be a positive integer, got 1.5"),
-        ({"hidden_size": -3}, "hidden_size must be a positive integer, got -3"),
-        ({"unit": "lsmt"}, "unknown unit 'lsmt': did you mean 'lstm'?"),
-        ({"unit": "nca_accumulator"}, "unknown unit 'nca_accumulator'"),
-        ({"trunk": {"name": "trsak"}}, "unknown trunk 'trsak': did you mean 'trask'?"),
+        ({"outputs": 1.5}, "features must be a positive integer, got 1.5"),
+        ({"cell": "gru", "readout": "dense", "hidden_size": -3}, "hidden_size must be a positive integer, got -3"),
+        ({"cell": "lsmt"}, "unknown cell 'lsmt': did you mean 'lstm'?"),
+        ({"unit": "nca"}, "unknown unit 'nca': did you mean 'nau'?"),
+        ({"unit": ""}, "name is missing: this network is made of units"),
+        ({"unit": "", "cell": "accumulator"}, "name is missing: this network is made of units"),
+        ({"reader": {"name": "trsak"}}, "unknown reader 'trsak': did you mean 'trask'?"),
+        ({"reader": {}}, "reader.name is missing: one of trask, madsen_johansen, segui"),
+        ({"cell": "lstm", "readout": "dnese"}, "unknown readout 'dnese': did you mean 'dense'?"),
+        ({"readout": "dense"}, "readout must be none for the cell 'unit', got 'dense'"),
+        ({"cell": "exact_sum", "readout": "dense"}, "readout must be none for the cell 'exact_sum', got 'dense'"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused_in_a_sentence(fields, words):
-    usual = {"unit": "nac", "trunk": {"name": "trask"}, "features": 10, "hidden_size": 8, "outputs": 1}
+    fields = {"unit": "nac"} | USUAL | fields
     with pytest.raises(ValueError) as caught:
-        image_sequence(options={}, **usual | fields)
+        recurrent(options={}, **fields)
     assert str(caught.value).startswith(words)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("nac", "nac"), ("nac_accumulator", "nac"), ("lstm", "linear"), ("gru_published", "linear"), ("exact_sum", "linear")],
-)
-def test_a_cell_is_about_the_unit_in_it(name, expected):
-    assert unit_within(name) == expected
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_goes_over_a_sequence_under_its_name(name):
+    model, inputs = Recurrent(Flat(), cell(name, "nac", outputs=1)), sequences_of(numbers(1, 3, 4))
+    outputs, _ = model.init_with_output(jax.random.key(0), inputs)
+    assert outputs.shape == (1, 3, 4) and np.isfinite(outputs).all()
 
 
-def test_a_name_that_is_neither_unit_nor_cell_is_refused():
-    for name in ("nac_published", "exact", "accumulator", "lstm_accumulator"):
-        with pytest.raises(UnknownName):
-            unit_within(name)
+def test_networks_that_are_made_alike_are_equal_and_hash_alike():
+    # They are part of the key by which compiled programs are found.
+    for fields in ({}, {"cell": "lstm", "readout": "dense"}, {"cell": "gru"}, {"cell": "exact_sum"}):
+        one, other = (recurrent("nac", {}, **USUAL | fields) for _ in range(2))
+        assert one == other and hash(one) == hash(other)

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nalu_jax.checkpoint import CheckpointError, Checkpoints, pack, unpack, write_atomic
+from nalu_jax.storage.checkpoint import CheckpointError, Checkpoints, pack, unpack
+from nalu_jax.storage.files import write_atomic
 
 ROOT = Path(__file__).parent.parent
 
@@ -235,18 +236,6 @@ def test_no_bit_flipped_in_the_manifest_of_the_newest_checkpoint_is_believed(che
         assert (bits(stored.tree), stored.extra) == (bits(state(step)), {"metrics_size": 7 * step})
         noticed += bool(said)
     assert noticed > 400
-
-
-def test_no_bit_flipped_in_the_manifest_of_the_newest_checkpoint_changes_the_arrays(checkpoints, said):
-    path = checkpoints.manifest_path(1200)
-    noticed = 0
-    for flipped in flips(path.read_bytes(), 200, random.Random(3)):
-        path.write_bytes(flipped)
-        said.clear()
-        restored = checkpoints.restore(TEMPLATE)
-        noticed += bool(said)
-        assert bits(restored.tree) == bits(state(1000 if said else 1200))
-    assert noticed > 100
 
 
 @each_damage

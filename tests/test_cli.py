@@ -101,7 +101,7 @@ MISTAKES = [
     ("--config.eval_every=0", "eval_every", "positive", "got 0"),
     ("--config.first_seed=-1", "first_seed", "[0, ", "-1"),
     ("--config.first_seed=4294967295", "first_seed", "[0, ", "4294967295"),
-    ("--config.batch_size=0", "batch_size", "positive", "got 0"),
+    ("--config.learner.batch_size=0", "batch_size", "positive", "got 0"),
     ("--config.network.hidden_size=0", "hidden_size", "positive", "got 0"),
     ("--config.unit.epsilon=0", "epsilon", "between 0 and 1", "got 0.0"),
     ("--config.unit.epsilon=-1e-7", "epsilon", "between 0 and 1", "-1e-07"),
@@ -131,7 +131,7 @@ MISTAKES = [
     ("--config.num_seeds=1e12", "num_seeds must be below", "1000000000000"),
     # names
     ("--config.grid.unit=nac,nalo", "config.unit: unknown unit 'nalo'", "did you mean 'nalu'?", *UNITS),
-    ("--config.grid.operation=add,plus", "unknown operation 'plus'", "add, sub, mul, div, squared, root"),
+    ("--config.grid.operation=add,plus", "operation must be one of add, sub, mul, div, squared, root", "got 'plus'"),
     ("--config.optimizer.name=adamw", "unknown optimizer 'adamw'", "did you mean 'adam'?", "adam, rmsprop"),
     ("--config.unit.initializer=glorot", "unknown initializer 'glorot'", "madsen_johansen", "glorot_uniform"),
     ("--config.network.name=one_layer", "unknown network 'one_layer'", "two_layer"),

@@ -45,7 +45,7 @@ def refusal(page, *changes):
     """What is said about changes that cannot be, by the command line or by the constructors."""
     with pytest.raises(ConfigError) as caught:
         for cell in cells(changed(page, *changes)):
-            build.check(cell.config)
+            build.build(cell)
     return str(caught.value)
 
 
@@ -57,10 +57,12 @@ def ordinary_promotion():
 
 
 def product_of_axes(config):
-    """How many combinations the axes of a grid have; where only able units are wanted, that a unit can compute."""
+    """How many combinations the axes of a grid, or of its parts, have; without those that a unit cannot compute."""
+    if "parts" in config:
+        return sum(int(np.prod([len(values) for values in config.grid[part].values()])) for part in config.parts)
     axes = dict(config.grid.items())
     pairs = list(itertools.product(axes.pop("unit"), axes.pop("operation", ("",))))
-    if config.get("able_only", False):
+    if config.get("skip_unsupported", False):
         pairs = [(unit, operation) for unit, operation in pairs if operation in UNITS[unit].operations]
     return len(pairs) * int(np.prod([len(values) for values in axes.values()]))
 
@@ -82,7 +84,7 @@ def test_every_page_builds_all_its_cells(page):
     config = load(page)
     grid = list(cells(config))
     for cell in grid:
-        build.check(cell.config)
+        build.build(cell)
     assert len(grid) == product_of_axes(config) > 0
 
 
@@ -94,22 +96,25 @@ def test_every_unit_of_every_page_can_start_and_take_a_step(page, monkeypatch):
     config = load(page)
     if "data" in config.task:
         config.task.data = "embedded"
-    for cell in {cell.axes["unit"]: cell for cell in cells(config)}.values():
-        setup, learner = build.setup(cell.config), build.learner(cell.config)
-        state = jax.eval_shape(learner.init, jax.ShapeDtypeStruct((), np.uint32), setup)
-        stepped, _ = jax.eval_shape(learner.step, state, setup)
-        metrics = jax.eval_shape(learner.evaluate, state, setup)
-        observed = jax.eval_shape(learner.observe, stepped, metrics)
+    networks = {tuple(cell.axes.get(axis) for axis in ("unit", "cell", "readout")): cell for cell in cells(config)}
+    for cell in networks.values():
+        job = build.build(cell)
+        problem, learner = job.problem(), build.make_learner(job.training)
+        state = jax.eval_shape(learner.init, jax.ShapeDtypeStruct((), np.uint32), problem)
+        stepped, _ = jax.eval_shape(learner.step, state, problem)
+        evaluation = jax.eval_shape(learner.evaluate, state, problem)
+        observed = jax.eval_shape(learner.observe, stepped, evaluation)
         shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), found) for found in (state, stepped, observed)]
         assert shapes[0] == shapes[1] == shapes[2]
-        assert metrics["interpolation_mse"].shape == ()
+        assert evaluation.score.shape == evaluation.solved.shape == ()
+        assert set(job.task.columns) <= set(evaluation.metrics)
 
 
 @each_page
 def test_building_cells_leaves_the_page_as_it_was(page):
     config = load(page)
     for cell in cells(config):
-        build.check(cell.config)
+        build.build(cell)
     assert config.to_dict() == load(page).to_dict()
 
 
@@ -182,13 +187,13 @@ def test_the_same_value_given_twice_is_no_contradiction():
 )
 def test_a_range_or_a_union_of_ranges_reaches_the_task(text, low, high, intervals):
     cell = next(cells(changed(QUICKSTART, f"task.extrapolation_range={text}")))
-    found = build.task_spec(cell.config).extrapolation_range
+    found = build.task_of(cell.config).extrapolation_range
     assert (found.low, found.high, len(found.intervals)) == (low, high, intervals)
 
 
 def test_numbers_of_the_command_line_reach_the_schedule():
     cell = next(cells(changed(QUICKSTART, "num_seeds=3", "first_seed=5", "num_steps=1e2", "eval_every=10")))
-    schedule = build.schedule(cell.config)
+    schedule = build.build(cell).schedule
     assert (list(schedule.seeds), schedule.num_steps, schedule.eval_every) == ([5, 6, 7], 100, 10)
 
 
@@ -206,7 +211,7 @@ def test_an_axis_of_one_value_is_a_list_all_the_same():
     [
         ("learning_rate", "optimizer.learning_rate", "1e-3,1e-2", (1e-3, 1e-2)),
         ("hidden_size", "network.hidden_size", "2,3,1e1", (2, 3, 10)),
-        ("batch_size", "batch_size", "16,64", (16, 64)),
+        ("batch_size", "learner.batch_size", "16,64", (16, 64)),
         ("initializer", "unit.initializer", "glorot_uniform,madsen_johansen", ("glorot_uniform", "madsen_johansen")),
         ("beyond_training", "task.beyond_training", "true,false", (True, False)),
         ("interpolation_range", "task.interpolation_range", "(0,1),(1,2)", ((0, 1), (1, 2))),
@@ -217,7 +222,7 @@ def test_any_field_can_become_an_axis_of_the_grid(axis, path, text, values):
     grid = list(cells(config))
     assert len(grid) == len(values) * product_of_axes(load(QUICKSTART))
     for cell in grid:
-        build.check(cell.config)
+        build.build(cell)
         assert config_at(cell.config, path) == cell.axes[axis]
     assert tuple(dict.fromkeys(cell.axes[axis] for cell in grid)) == values
     assert [type(cell.axes[axis]) for cell in grid[: len(values)]] == [type(value) for value in values]
@@ -334,7 +339,7 @@ MANY_CHANGES = [
     "--config.grid.batch_size=16,32",
     "--config.penalties.sparsity.weight=0.5",
     "--config.penalties.sparsity.end=7e3",
-    "--config.reinit.every=20",
+    "--config.reinit.check_every=20",
     "--config.grid.sparsity_start=0,10",
     "--config.grid.clip_norm=0,1",
 ]
@@ -349,9 +354,8 @@ MORE_CHANGES = [
 
 # Fields of the pages of images.
 IMAGE_CHANGES = [
-    "--config.network.trunk.dropout=0.25",
+    "--config.network.reader.dropout=0.25",
     "--config.task.data=fashion_mnist",
-    "--config.grid.unit=nau,lstm",
     "--config.grid.data=embedded,mnist",
     "--config.grid.batch_size=16,32",
     "--config.penalties.sparsity.weight=0.5",
@@ -361,7 +365,10 @@ IMAGE_CHANGES = [
 def changes_for(page):
     """Changes of many kinds that a page takes."""
     if page in IMAGES:
-        return IMAGE_CHANGES if "even" not in page else [change for change in IMAGE_CHANGES if "dropout" not in change]
+        if "even" in page:
+            return [*(change for change in IMAGE_CHANGES if "dropout" not in change), "--config.grid.unit=nau,linear"]
+        part = "units" if "nac" not in load(page).grid else "nac"
+        return [*IMAGE_CHANGES, f"--config.grid.{part}.unit=nau,nalu", f"--config.parts={part}"]
     return MANY_CHANGES if "single_unit" in page else MANY_CHANGES + MORE_CHANGES
 
 
@@ -400,7 +407,7 @@ def test_what_show_config_tells_of_the_recipes_can_be_given_as_flags_and_changes
     changes = ("--config.grid.unit=inalu", "--config.grid.operation=mul", "--config.grid.interpolation_range=(1.0,2.0)")
     [told] = shown_by_the_command_line(capsys, SINGLE, *changes, comments=True)
     given = [part for part in told.split(" ") if part.startswith("--config.")]
-    assert {"--config.optimizer.clip_value=0.1", "--config.reinit.longer_than=5000"} <= set(given)
+    assert {"--config.optimizer.clip_value=0.1", "--config.reinit.min_history=5000"} <= set(given)
     assert shown_by_the_command_line(capsys, SINGLE, *changes, *given, comments=True) == []
     [plain], [spelt] = (
         [cell.config.to_dict() for cell in cells(changed(SINGLE, *(change.removeprefix("--config.") for change in flags)))]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from nalu_jax.convolution import conv, direct_conv, in_pieces, matrix_conv, max_pool
+from nalu_jax.networks.convolution import conv, direct_conv, in_pieces, matrix_conv, max_pool
 
 both = pytest.mark.parametrize("correlate", [matrix_conv, direct_conv])
 each_shape = pytest.mark.parametrize(

@@ -92,7 +92,7 @@ class Halver(nalu_jax.units.Unit):
             {"operation": "div"},
             Optimizer(learning_rate=5e-3, clip_norm=1.0),
             {"halves": Penalty(10.0, 20_000, 35_000)},
-            Reinit(every=10, longer_than=5_000, above=1.0),
+            Reinit(check_every=10, min_history=5_000, threshold=1.0),
         ),
         Recipe("Somebody 2031"),
     )

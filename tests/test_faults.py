@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboardX import event_file_writer
 
-from experiments import cell, experiment, plots
+from experiments import cell, experiment
 from experiments.config import CONFIGS
+from experiments.reports import curves, weights
 from experiments.run import FLAGS, main
 
 pytestmark = pytest.mark.slow
@@ -156,7 +156,7 @@ def stopped_half_way():
 
     def stop_half_way(host, step, metrics):
         evaluated(host, step, metrics)
-        host.stopping.asked = step >= STEPS // 2
+        host.signals.stop_requested = step >= STEPS // 2
 
     with pytest.MonkeyPatch.context() as patch, forgotten():
         patch.setattr(cell.GroupHost, "evaluated", stop_half_way)
@@ -184,8 +184,9 @@ def half_way(interrupted, tmp_path):
 @pytest.fixture
 def without_pictures(monkeypatch):
     """Leaves the pictures out, for the sake of time."""
-    monkeypatch.setattr(experiment, "draw", lambda *_: None)
-    monkeypatch.setattr(plots, "weight_pixels", lambda *_: np.zeros((2, 2, 3), np.uint8))
+    for report in (curves, weights):
+        monkeypatch.setattr(report, "write", lambda *_: None)
+    monkeypatch.setattr(weights, "picture", lambda *_: None)
 
 
 # Signals
@@ -422,7 +423,7 @@ def test_a_kill_between_any_two_files_costs_nothing(undisturbed, tmp_path, monke
         assert (folder / path).read_bytes() == undisturbed[path]
 
 
-@pytest.mark.parametrize("name", ["run/summary.csv", "run/seeds.csv", "run/curves.png"])
+@pytest.mark.parametrize("name", ["run/summary.csv", "run/seeds.csv", "run/curves.png", "run/weights.png", "run/complete"])
 def test_tables_and_pictures_that_a_kill_prevented_are_made_up_for(undisturbed, tmp_path, monkeypatch, name):
     folder = tmp_path / "run"
     with forgotten(), killed_around(monkeypatch, name, "before"):
@@ -434,6 +435,19 @@ def test_tables_and_pictures_that_a_kill_prevented_are_made_up_for(undisturbed, 
     assert (said.code, said.err) == (0, "")
     assert bytes_of(folder) == undisturbed
     assert (folder / "curves.png").exists() and (folder / "weights.png").exists() and (folder / "summary.tex").exists()
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_kill_while_a_cell_of_a_complete_run_is_finished_again_costs_no_report(undisturbed, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    assert go_on(folder).code == 0
+    for name in (f"{CELL}/seeds.csv", "summary.csv"):
+        (folder / name).unlink()
+    with forgotten(), killed_around(monkeypatch, "run/summary.csv", "before"):
+        go_on(folder)
+    assert (folder / CELL / "seeds.csv").exists() and not (folder / "summary.csv").exists()
+    assert go_on(folder).code == 0
+    assert bytes_of(folder) == undisturbed
 
 
 # Damaged checkpoints

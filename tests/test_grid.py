@@ -1,6 +1,7 @@
 """Grids: what cells take from the recipes of their units, which of them train together, and that this changes nothing."""
 
 import csv
+import dataclasses
 import io
 import itertools
 import json
@@ -47,11 +48,22 @@ def one(page, unit, operation, *changes):
     return cell.config
 
 
+def penalties_of(config):
+    """The penalties of a cell."""
+    task = build.task_of(config)
+    return build.penalties_of(config, build.network_of(config, task), task)
+
+
+def jobs_of(group):
+    """The jobs of cells that train together."""
+    return [build.build(cell, len(group)) for cell in group]
+
+
 def refusal(page, *changes):
     """What is said about changes that cannot be."""
     with pytest.raises(ConfigError) as caught:
         for cell in grid_of(page, *changes):
-            build.check(cell.config)
+            build.build(cell)
     return str(caught.value)
 
 
@@ -80,7 +92,7 @@ def ordinary_promotion():
     ],
 )
 def test_a_cell_has_the_penalties_that_its_unit_was_published_with_for_its_task(page, unit, operation, expected):
-    found = build.penalties(one(page, unit, operation))
+    found = penalties_of(one(page, unit, operation))
     assert found == {name: Penalty(*numbers) for name, numbers in expected.items()}
 
 
@@ -88,8 +100,8 @@ def test_a_cell_has_the_optimizer_and_the_restarts_of_its_unit():
     # Mistry, Farrahi & Hare 2022, iNALU: gradients clipped to ± 0.1, restarts checked every 10 steps; RealNPU: Adam, 5e-3.
     inalu, real_npu = one(SINGLE, "inalu", "mul"), one(SINGLE, "real_npu", "mul")
     assert (inalu.optimizer.name, inalu.optimizer.learning_rate, inalu.optimizer.clip_value) == ("adam", 1e-3, 0.1)
-    assert (inalu.reinit.every, inalu.reinit.longer_than, inalu.reinit.above) == (10, 5_000, 1.0)
-    assert (real_npu.optimizer.learning_rate, real_npu.optimizer.clip_value, real_npu.reinit.every) == (5e-3, 0.0, 0)
+    assert (inalu.reinit.check_every, inalu.reinit.min_history, inalu.reinit.threshold) == (10, 5_000, 1.0)
+    assert (real_npu.optimizer.learning_rate, real_npu.optimizer.clip_value, real_npu.reinit.check_every) == (5e-3, 0.0, 0)
 
 
 def test_what_the_page_says_goes_before_the_recipe_and_the_rest_stays():
@@ -100,23 +112,23 @@ def test_what_the_page_says_goes_before_the_recipe_and_the_rest_stays():
 
 
 def test_what_the_command_line_says_goes_before_page_and_recipe_field_by_field():
-    cell = one(QUICKSTART, "nmu", "mul", "optimizer.learning_rate=0.5", "penalties.sparsity.end=3e6", "reinit.above=7")
+    cell = one(QUICKSTART, "nmu", "mul", "optimizer.learning_rate=0.5", "penalties.sparsity.end=3e6", "reinit.threshold=7")
     assert (cell.optimizer.learning_rate, cell.optimizer.name) == (0.5, "adam")
-    assert build.penalties(cell) == {"sparsity": Penalty(10.0, 1_000_000, 3_000_000)}
-    assert (cell.reinit.above, cell.reinit.every) == (7.0, 0)
+    assert penalties_of(cell) == {"sparsity": Penalty(10.0, 1_000_000, 3_000_000)}
+    assert (cell.reinit.threshold, cell.reinit.check_every) == (7.0, 0)
 
 
 def test_a_penalty_can_be_switched_off_from_the_command_line():
     cell = one(STATIC, "nmu", "mul", "penalties.sparsity.weight=0")
-    assert build.penalties(cell) == {"sparsity": Penalty(0.0, 1_000_000, 2_000_000)}
+    assert penalties_of(cell) == {"sparsity": Penalty(0.0, 1_000_000, 2_000_000)}
     assert type(cell.penalties.sparsity.weight) is float
 
 
 def test_a_penalty_that_no_recipe_names_can_be_switched_on_if_the_unit_declares_it():
     # An ablation of Madsen & Johansen 2020: the NMU without its penalty.
-    assert build.penalties(one(STATIC, "nmu_unregularised", "mul")) == {}
+    assert penalties_of(one(STATIC, "nmu_unregularised", "mul")) == {}
     cell = one(STATIC, "nmu_unregularised", "mul", "penalties.sparsity.weight=2")
-    assert build.penalties(cell) == {"sparsity": Penalty(2.0)}
+    assert penalties_of(cell) == {"sparsity": Penalty(2.0)}
 
 
 def test_a_recipe_does_not_change_the_page():
@@ -126,11 +138,13 @@ def test_a_recipe_does_not_change_the_page():
     assert config.to_dict() == before
 
 
-def test_what_a_cell_was_given_reaches_the_numbers_of_its_setup():
+def test_what_a_cell_was_given_reaches_the_hyperparameters_of_its_job():
     changes = ("penalties.sparsity.weight=0.5", "penalties.sparsity.end=7e3", "optimizer.learning_rate=3e-2")
-    numbers = build.setup(one(QUICKSTART, "nau", "sub", *changes)).numbers
-    assert numbers["learning_rate"] == np.float32(3e-2)
-    [(name, penalty)] = numbers["penalties"].items()
+    [cell] = grid_of(QUICKSTART, "grid.unit=nau", "grid.operation=sub", *changes)
+    job = build.build(cell)
+    learning_rate, penalties = job.problem().hyperparameters
+    assert learning_rate == np.float32(3e-2)
+    [(name, penalty)] = penalties.items()
     kinds = {field: (value.dtype.name, value.item()) for field, value in penalty.items()}
     assert name == "sparsity" and kinds == {
         "weight": ("float32", 0.5), "start": ("int32", 5_000), "end": ("int32", 7_000), "growth": ("float32", 1.0),
@@ -142,8 +156,8 @@ def test_what_a_cell_was_given_reaches_the_numbers_of_its_setup():
 
 
 MISTAKES = [
-    (["penalties.sparsty.weight=1"], "config.penalties.sparsty: nmu has no such penalty; it has neutral, sparsity"),
-    (["grid.unit=nac", "penalties.sparsity.weight=1"], "config.penalties.sparsity: nac has no such penalty; it has neutral"),
+    (["penalties.sparsty.weight=1"], "config.penalties.sparsty: nmu has no such penalty; it has r_z, sparsity"),
+    (["grid.unit=nac", "penalties.sparsity.weight=1"], "config.penalties.sparsity: nac has no such penalty; it has r_z"),
     (["penalties.sparsity.wieght=1"], "config.penalties.sparsity.wieght: there is no such field"),
     (["penalties.sparsity=1"], "config.penalties.sparsity"),
     (["penalties.sparsity.weight=heavy"], "config.penalties.sparsity.weight must be a finite number, got 'heavy'"),
@@ -156,9 +170,12 @@ MISTAKES = [
     (["optimizer.name=adamw"], "config.optimizer: unknown optimizer 'adamw': did you mean 'adam'?"),
     (["grid.optimizer=sgd,adamw"], "config.optimizer: unknown optimizer 'adamw': did you mean 'adam'? Known: adam, "),
     (["grid.optimiser=adam"], "config.grid.optimiser: an axis is named after exactly one field: did you mean 'optimizer'?"),
-    (["reinit.evry=10"], "config.reinit.evry: there is no such field: did you mean 'reinit.every'?"),
-    (["reinit.every=10", "reinit.longer_than=999"], "config.reinit: longer_than must be at least eval_every, which is 1000"),
-    (["reinit.every=x"], "config.reinit.every must be a whole number, got 'x'"),
+    (["reinit.chek_every=10"], "config.reinit.chek_every: there is no such field: did you mean 'reinit.check_every'?"),
+    (
+        ["reinit.check_every=10", "reinit.min_history=999"],
+        "config.reinit: min_history must be at least eval_every, which is 1000",
+    ),
+    (["reinit.check_every=x"], "config.reinit.check_every must be a whole number, got 'x'"),
     (["grid.sparsity_weight=0,x"], "config.grid.sparsity_weight must be a finite number, got 'x'"),
     (["grid.sparsity_weight=0,-1"], "config.penalties.sparsity: weight must be a number of at least 0, got -1.0"),
     (["grid.sparsity_wieght=0,1"], "config.grid.sparsity_wieght: an axis is named after exactly one field"),
@@ -201,7 +218,7 @@ def test_the_weight_of_a_penalty_can_be_an_axis():
     ramps = {"nau": (5_000, 50_000), "nmu": (1_000_000, 2_000_000)}  # the rest is that of each unit's recipe
     for cell in grid:
         expected = Penalty(cell.axes["sparsity_weight"], *ramps[cell.axes["unit"]])
-        assert build.penalties(cell.config) == {"sparsity": expected}
+        assert penalties_of(cell.config) == {"sparsity": expected}
 
 
 @pytest.mark.parametrize(
@@ -213,7 +230,7 @@ def test_the_weight_of_a_penalty_can_be_an_axis():
         ("optimizer", "sgd,momentum,adam", "optimizer.name", ["sgd", "momentum", "adam"]),
         ("clip_norm", "0,1", "optimizer.clip_norm", [0.0, 1.0]),
         ("gate_turn", "0,2", "optimizer.gate_turn", [0, 2]),
-        ("longer_than", "1000,2000", "reinit.longer_than", [1000, 2000]),
+        ("min_history", "1000,2000", "reinit.min_history", [1000, 2000]),
     ],
 )
 def test_any_field_of_a_recipe_can_be_an_axis_though_the_page_says_nothing_of_it(axis, text, path, values):
@@ -221,19 +238,19 @@ def test_any_field_of_a_recipe_can_be_an_axis_though_the_page_says_nothing_of_it
     found = [config_at(cell.config, path) for cell in grid]
     assert found == values and [type(value) for value in found] == [type(value) for value in values]
     for cell in grid:
-        build.check(cell.config)
+        build.build(cell)
 
 
 def test_a_field_of_a_unit_that_the_page_does_not_set_can_be_an_axis():
     # sNMU's noise U(lowest, highest).
     grid = grid_of(SINGLE, "grid.unit=snmu", "grid.operation=mul", "grid.interpolation_range=(1,2)", "grid.highest=2,5")
-    assert [build.network(cell.config).layers[0].highest for cell in grid] == [2.0, 5.0]
+    assert [build.build(cell).network.layers[0].highest for cell in grid] == [2.0, 5.0]
 
 
 def test_an_optimizer_of_the_grid_takes_the_place_of_the_recipes_and_leaves_the_rest_of_it():
     # iNALU as Mistry, Farrahi & Hare 2022 ran it: Adam, with gradients clipped to ± 0.1.
     grid = grid_of(SINGLE, "grid.unit=inalu", "grid.operation=mul", "grid.interpolation_range=(1,2)", "grid.optimizer=sgd")
-    assert [(cell.name, build.optimizer(cell.config)) for cell in grid] == [
+    assert [(cell.name, Optimizer(**cell.config.optimizer)) for cell in grid] == [
         ("inalu-mul-interpolation_range=_1__2_-optimizer=sgd", Optimizer("sgd", 1e-3, clip_value=0.1))
     ]
 
@@ -241,7 +258,7 @@ def test_an_optimizer_of_the_grid_takes_the_place_of_the_recipes_and_leaves_the_
 # Cells whose unit cannot compute their operation
 
 
-def test_able_only_leaves_out_the_cells_whose_unit_cannot_compute_the_operation():
+def test_skip_unsupported_leaves_out_the_cells_whose_unit_cannot_compute_the_operation():
     # By hand, from the formulas: sums, products, quotients; a NALU has both its paths.
     grid = grid_of(SINGLE, "grid.unit=nac,nau,nmu,nac_mul,real_npu,nalu,nmru", "grid.interpolation_range=(1,2)")
     assert [(cell.axes["unit"], cell.axes["operation"]) for cell in grid] == [
@@ -249,18 +266,69 @@ def test_able_only_leaves_out_the_cells_whose_unit_cannot_compute_the_operation(
         ("nac_mul", "div"), ("real_npu", "mul"), ("real_npu", "div"), ("nalu", "add"), ("nalu", "sub"), ("nalu", "mul"),
         ("nalu", "div"), ("nmru", "mul"), ("nmru", "div"),
     ]  # fmt: skip
-    assert all("able_only" not in cell.config for cell in grid)
+    assert all("skip_unsupported" not in cell.config for cell in grid)
 
 
-def test_without_able_only_all_cells_are_there():
+def test_without_skip_unsupported_all_cells_are_there():
     changes = ("grid.unit=nac,nmu", "grid.interpolation_range=(1,2)")
-    assert len(grid_of(SINGLE, "able_only=false", *changes)) == 2 * 4
+    assert len(grid_of(SINGLE, "skip_unsupported=false", *changes)) == 2 * 4
     assert len(grid_of(STATIC, "grid.unit=nac,nmu")) == 2 * 6
 
 
-def test_a_grid_that_able_only_leaves_empty_is_refused():
+def test_a_grid_that_skip_unsupported_leaves_empty_is_refused():
     said = refusal(SINGLE, "grid.unit=nmu,nmru", "grid.operation=add,sub")
-    assert said == "config.able_only leaves no cell: no unit of the grid can compute any of its operations"
+    assert said == "config.skip_unsupported leaves no cell: no unit of the grid can compute any of its operations"
+
+
+# Grids of parts
+
+SUM = str(CONFIGS / "mnist_sum.py")
+
+
+def test_each_part_of_a_grid_is_a_product_of_its_own_in_the_order_of_the_page():
+    found = [(cell.name, cell.axes) for cell in grid_of(SUM, "parts=lstm,units", "grid.units.unit=nac,nalu")]
+    assert found == [
+        ("lstm-readout=dense", {"cell": "lstm", "readout": "dense"}),
+        ("lstm-readout=none", {"cell": "lstm", "readout": "none"}),
+        ("nac-unit", {"unit": "nac", "cell": "unit"}),
+        ("nalu-unit", {"unit": "nalu", "cell": "unit"}),
+    ]
+
+
+def test_an_axis_beside_the_parts_multiplies_all_of_them():
+    found = [cell.name for cell in grid_of(SUM, "parts=exact,r_z", "grid.r_z.unit=nau", "grid.learning_rate=1e-3,1e-2")]
+    assert found == [
+        *(f"exact_sum-learning_rate={rate}" for rate in (0.001, 0.01)),
+        *(f"nau-unit-learning_rate={rate}-r_z_weight=1.0" for rate in (0.001, 0.01)),
+    ]
+
+
+def test_a_cell_that_is_made_of_no_unit_has_the_default_recipe():
+    [cell] = grid_of(SUM, "parts=exact")
+    assert cell.config.penalties.to_dict() == {} and "name" not in cell.config.unit
+    assert cell.config.optimizer.to_dict() == {**dataclasses.asdict(Optimizer()), "learning_rate": 2e-3}, "the page's rate"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["parts=exakt"], "config.parts: the grid has no part 'exakt'; it has "),
+        (["grid.unit=nac"], "config.grid.unit: the grid has parts with this axis: set config.grid."),
+        (["grid.units.unit=nac,nac"], "config.grid.units.unit has a value twice: nac, nac"),
+        (["grid.exact.cell=exakt"], "config.network: unknown cell 'exakt': did you mean"),
+        (["parts=accumulators", "grid.accumulators.readout=dense"], "config.network: readout must be none for the cell"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_parts_that_cannot_be_are_refused(changes, words):
+    assert refusal(SUM, *changes).startswith(words)
+
+
+def test_an_axis_may_be_a_field_of_the_task_that_the_page_does_not_set():
+    config = load(QUICKSTART)
+    del config.grid["operation"]
+    override(config, [("grid.operation", "add,sub"), ("grid.unit", "nac")])
+    assert [(cell.name, cell.config.task.operation) for cell in cells(config)] == [("nac-add", "add"), ("nac-sub", "sub")]
 
 
 # Groups
@@ -296,7 +364,7 @@ def test_cells_that_differ_only_in_numbers_are_a_group_in_the_order_of_the_grid(
         ("input_size", "4,5", [1, 1]),
         ("optimizer", "adam,sgd", [1, 1]),
         ("clip_norm", "0,1", [1, 1]),
-        ("longer_than", "1000,2000", [1, 1]),
+        ("min_history", "1000,2000", [1, 1]),
         ("beyond_training", "true,false", [1, 1]),
         ("operation", "add,mul", [1, 1]),
         ("unit", "nau,nmu", [1, 1]),
@@ -322,9 +390,9 @@ def test_the_published_ranges_of_the_single_unit_task_train_together_whatever_th
     config = changed(SINGLE, "grid.unit=nau", "grid.operation=sub")
     [group] = groups(config, list(cells(config)))
     assert len(group) == 9
-    _, setup = build.programs([cell.config for cell in group])
-    assert setup.task.extrapolation.shape[0] == setup.task.threshold.shape[0] == 9
-    assert setup.numbers["learning_rate"].shape == ()
+    _, problem = build.programs(jobs_of(group))
+    assert problem.task.extrapolation.shape[0] == problem.task.threshold.shape[0] == 9
+    assert problem.hyperparameters.learning_rate.shape == ()
 
 
 # Programs
@@ -334,7 +402,7 @@ def programs_of(*changes, page=QUICKSTART, unit="nau"):
     """The programs of the one group of a grid."""
     config = changed(page, f"grid.unit={unit}", "grid.operation=sub", *changes)
     [group] = groups(config, list(cells(config)))
-    return build.programs([cell.config for cell in group])[0]
+    return build.programs(jobs_of(group))[0]
 
 
 def test_programs_are_shared_by_groups_that_differ_in_no_more_than_numbers():
@@ -352,10 +420,9 @@ def test_programs_are_shared_by_groups_that_differ_in_no_more_than_numbers():
     [
         ["optimizer.name=sgd"],
         ["optimizer.clip_value=1"],
-        ["batch_size=7"],
+        ["learner.batch_size=7"],
         ["network.hidden_size=3"],
-        ["reinit.every=10", "reinit.longer_than=1000"],
-        ["unit.initializer=glorot_uniform"],
+        ["reinit.check_every=10", "reinit.min_history=1000"],
     ],
     ids=" ".join,
 )
@@ -365,6 +432,9 @@ def test_programs_are_not_shared_where_more_than_numbers_differs(changes):
 
 def test_programs_are_not_shared_by_other_units_penalties_or_patterns_of_what_differs():
     assert programs_of(unit="nac") is not programs_of()
+    # An option counts for the units that have it: a NAC draws its first weights by an initializer of choice, a NAU does not.
+    assert programs_of("unit.initializer=glorot_uniform", unit="nac") is not programs_of(unit="nac")
+    assert programs_of("unit.initializer=glorot_uniform") is programs_of()
     unregularised = {"page": STATIC, "unit": "nmu_unregularised"}
     assert programs_of(**unregularised) is not programs_of("penalties.sparsity.weight=1", **unregularised)
     rates, three = programs_of("grid.learning_rate=1e-3,1e-2"), programs_of("grid.learning_rate=1e-3,1e-2,1e-1")
@@ -373,7 +443,7 @@ def test_programs_are_not_shared_by_other_units_penalties_or_patterns_of_what_di
 
 
 def test_restarts_share_programs_only_for_the_same_task_and_schedule():
-    rule = ("reinit.every=10", "reinit.longer_than=1000")
+    rule = ("reinit.check_every=10", "reinit.min_history=1000")
     assert programs_of(*rule, "optimizer.learning_rate=1") is programs_of(*rule)
     assert programs_of(*rule, "num_steps=7000") is not programs_of(*rule)
     assert programs_of(*rule, "task.input_size=5") is not programs_of(*rule)
@@ -382,10 +452,9 @@ def test_restarts_share_programs_only_for_the_same_task_and_schedule():
 @pytest.mark.usefixtures("ordinary_promotion")
 def test_untrained_errors_of_many_cells_are_those_of_each():
     grid = grid_of(QUICKSTART, "grid.unit=nau", "grid.operation=sub", "grid.interpolation_range=(1,2),(-3,5)", "num_seeds=3")
-    configs = [cell.config for cell in grid]
-    found = build.untrained_errors(configs)
-    for config, errors in zip(configs, found, strict=True):
-        [expected] = build.untrained_errors([config])
+    found = build.untrained_errors(jobs_of(grid))
+    for cell, errors in zip(grid, found, strict=True):
+        [expected] = build.untrained_errors([build.build(cell)])
         assert set(errors) == {"interpolation_mse", "extrapolation_mse"}
         for name, error in errors.items():  # two layouts: close
             assert error == pytest.approx(expected[name], rel=1e-5)
@@ -406,7 +475,7 @@ def test_untrained_errors_of_many_cells_are_those_of_each():
 def test_all_rates_of_a_unit_an_operation_and_an_optimizer_of_the_study_train_together(preset, inputs, steps, rates):
     config = load(f"{STUDY}:{preset}")
     grid = list(cells(config))
-    found = [[build.optimizer(cell.config) for cell in group] for group in groups(config, grid)]
+    found = [[Optimizer(**cell.config.optimizer) for cell in group] for group in groups(config, grid)]
     names = ["adam", "sgd", "momentum"] * 12  # of three units and four operations
     assert found == [[Optimizer(name, rate) for rate in rates] for name in names]
     assert {(cell.config.task.input_size, cell.config.num_steps, cell.config.num_seeds) for cell in grid} == {
@@ -416,21 +485,21 @@ def test_all_rates_of_a_unit_an_operation_and_an_optimizer_of_the_study_train_to
 
 def test_the_simple_study_is_the_default_and_in_it_b_is_half_of_a():
     assert load(STUDY).to_dict() == load(f"{STUDY}:simple").to_dict()
-    masks = build.task_spec(next(cells(load(STUDY))).config).task.init(jax.random.key(0))
+    masks = build.task_of(next(cells(load(STUDY))).config).task.init(jax.random.key(0))
     np.testing.assert_array_equal(masks, [[1, 1], [1, 1], [1, 0], [1, 0]])
 
 
 @pytest.mark.slow
 def test_all_rates_of_all_operations_of_the_study_take_one_compilation(tmp_path, monkeypatch):
     # The batch size is this test's own: nobody else has compiled its programs.
-    settings = {"num_seeds": 2, "num_steps": 6, "eval_every": 3, "batch_size": 9}
+    settings = {"num_seeds": 2, "num_steps": 6, "eval_every": 3, "learner.batch_size": 9}
     grid = {"grid.unit": "nac", "grid.optimizer": "momentum", "grid.operation": "add,mul"}
     monkeypatch.setitem(globals(), "SETTINGS", settings | grid)
     monkeypatch.setitem(globals(), "QUICKSTART", STUDY)
     assert run(tmp_path / "run") == 0
     assert len(folders(tmp_path / "run")) == 2 * 9 and (tmp_path / "run" / "rates.png").exists()
     config = changed(STUDY, *(f"{path}={value}" for path, value in (settings | grid).items()))
-    first, second = (build.programs([cell.config for cell in group])[0] for group in groups(config, list(cells(config))))
+    first, second = (build.programs(jobs_of(group))[0] for group in groups(config, list(cells(config))))
     assert first is second and (first.start._cache_size(), first.chunk._cache_size()) == (1, 1)
 
 

@@ -1,4 +1,4 @@
-"""Who may import whom: the design as a table, and the modules held against it."""
+"""Who may import whom, who may touch files and clocks, and who may ask which task it serves: the design, as tables."""
 
 import ast
 import fnmatch
@@ -12,50 +12,45 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("nalu_jax", "experiments", "configs")
 MODULES = sorted(path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
-# What a module may import besides the standard library: the row of the first pattern that fits it. A name stands for all
-# modules within it. A new module of an old kind fits a row already; one of a new kind needs a row, which says what the
-# module is allowed to know.
+
+def names_of(paths):
+    """Files as the modules that they are."""
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths if path.name != "__init__.py"}
+
+
 JAX = {"jax", "numpy"}
-FUNCTIONAL, REGISTRY, TYPES = "nalu_jax.functional", "nalu_jax.registry", "nalu_jax.types"
-LOWERING = "nalu_jax.lowering"
-BOUNDED, INITIALIZERS, RECIPES = "nalu_jax.bounded", "nalu_jax.initializers", "nalu_jax.recipes"
-OWN_PACKAGE = "f'{__name__}"  # how import_module(f"{__name__}.{module}") reads below
-SCREENS = {"rich", "tabulate", "matplotlib"}
+# What everybody may import: the modules of nalu_jax that are in no folder.
+CORE = names_of((ROOT / "nalu_jax").glob("*.py"))
+# What reports share; a report itself, which can write, is only ever named by a config page.
+SHARED_BY_REPORTS = names_of(p for p in (ROOT / "experiments/reports").glob("*.py") if "\ndef write(" not in p.read_text())
+COMMANDS = names_of((ROOT / "experiments").glob("*.py"))
+
+# What a module may import besides the standard library: the row of the first pattern that fits it. A name stands for all
+# modules within it. A module that is imported by a name which is not written out reads as that name does.
 MAY_IMPORT = {
-    # The core, from the formulas up.
-    "nalu_jax/functional.py": {"jax"},
-    "nalu_jax/types.py": {"jax"},
-    "nalu_jax/registry.py": set(),
-    "nalu_jax/initializers.py": {"jax", "scipy", REGISTRY, TYPES},
-    "nalu_jax/bounded.py": {"jax", "flax", TYPES},
-    "nalu_jax/recipes.py": set(),
-    "nalu_jax/units/*.py": JAX
-    | {"flax", FUNCTIONAL, INITIALIZERS, BOUNDED, RECIPES, REGISTRY, TYPES, "nalu_jax.units", OWN_PACKAGE},
-    "nalu_jax/networks.py": JAX | {"flax", REGISTRY, "nalu_jax.units", TYPES},
-    "nalu_jax/cells.py": JAX | {"flax", INITIALIZERS, "nalu_jax.networks", REGISTRY, "nalu_jax.units", TYPES},
-    "nalu_jax/sequences.py": JAX | {"flax", "nalu_jax.cells", "nalu_jax.trunks", REGISTRY, TYPES},
-    "nalu_jax/convolution.py": {"jax", TYPES},
-    "nalu_jax/trunks.py": {"jax", "flax", "nalu_jax.convolution", "nalu_jax.units"}
-    | {FUNCTIONAL, INITIALIZERS, REGISTRY, TYPES},
-    "nalu_jax/random.py": JAX | {TYPES},
-    "nalu_jax/lowering.py": {"jax"},
-    "nalu_jax/data/*.py": {"numpy", "pooch", "nalu_jax.checkpoint", REGISTRY},
-    "nalu_jax/tasks/*.py": JAX | {FUNCTIONAL, REGISTRY, TYPES, "nalu_jax.data", "nalu_jax.tasks"},
-    "nalu_jax/optimizers.py": {"jax", "optax", RECIPES, REGISTRY},
-    "nalu_jax/learners/*.py": JAX
-    | {"flax", "optax", BOUNDED, FUNCTIONAL, LOWERING, RECIPES, "nalu_jax.random", TYPES, "nalu_jax.learners"},
-    # What runs the core knows nothing of arithmetic.
-    "nalu_jax/distributed.py": JAX,
-    "nalu_jax/loop.py": JAX | {"nalu_jax.distributed", LOWERING, TYPES},
-    # What keeps and judges results knows nothing of learning.
-    "nalu_jax/stats.py": {"numpy", "scipy"},
-    "nalu_jax/checkpoint.py": JAX | {TYPES},
-    "nalu_jax/writer.py": {"numpy", "nalu_jax.stats", TYPES},
-    "nalu_jax/tensorboard.py": {"numpy", "tensorboardX"},
-    "nalu_jax/selftest.py": JAX,
+    # The library, from the formulas up.
     "nalu_jax/__init__.py": {"nalu_jax.units"},
+    "nalu_jax/functional.py": {"jax"},
+    "nalu_jax/registry.py": {"home", "f'{home}"},
+    "nalu_jax/stats.py": {"numpy", "scipy"},
+    "nalu_jax/units/*.py": JAX | CORE | {"flax", "nalu_jax.units"},
+    "nalu_jax/networks/*.py": JAX | CORE | {"flax", "nalu_jax.units", "nalu_jax.networks"},
+    "nalu_jax/data/*.py": JAX | CORE | {"pooch", "nalu_jax.storage.files", "nalu_jax.data"},
+    "nalu_jax/tasks/*.py": JAX | CORE | {"nalu_jax.data", "nalu_jax.tasks"},
+    "nalu_jax/training/*.py": JAX | CORE | {"nalu_jax.training"},
+    "nalu_jax/learners/*.py": JAX | CORE | {"flax", "optax", "nalu_jax.training", "nalu_jax.learners"},
+    "nalu_jax/storage/*.py": JAX | CORE | {"tensorboardX", "nalu_jax.storage"},
+    "nalu_jax/*.py": JAX | CORE | {"flax", "scipy"},
     # Only experiments know settings and screens. All of nalu_jax is theirs, but a config page is reached by --config alone.
-    "experiments/*.py": JAX | SCREENS | {"absl", "scipy", "filelock", "ml_collections", "nalu_jax", "experiments"},
+    "experiments/reports/__init__.py": CORE | COMMANDS | {"locate(name)"},
+    "experiments/reports/*.py": JAX
+    | {"flax", "scipy", "ml_collections", "matplotlib", "rich", "tabulate", "nalu_jax", "experiments.reports"}
+    | {f"experiments.{name}" for name in ("build", "config", "faults", "grid")},
+    "experiments/*.py": JAX
+    | COMMANDS
+    | SHARED_BY_REPORTS
+    | {"absl", "flax", "filelock", "ml_collections", "rich", "nalu_jax"}
+    | {f"experiments.reports.{name}" for name in ("find", "locate")},
     "configs/*.py": {"ml_collections"},
 }
 
@@ -63,15 +58,24 @@ MAY_IMPORT = {
 FILES = {"open", "time", "os", "io", "pathlib", "shutil"}
 WORLDLY = FILES | {"print", "input", "datetime", "subprocess", "tempfile", "logging"}
 MAY_USE = {
-    "nalu_jax/checkpoint.py": FILES,
-    "nalu_jax/writer.py": FILES,
-    "nalu_jax/tensorboard.py": FILES,
+    "nalu_jax/storage/*.py": FILES,
     "nalu_jax/data/*.py": FILES,
-    "nalu_jax/*.py": set(),
     "experiments/*.py": FILES | {"print", "subprocess", "tempfile"},
-    "configs/*.py": set(),
+    "*": set(),
 }
 READS_OR_WRITES = r"open|(.*\.)?(open|(read|write)_(text|bytes)|(from|to)file)|(np|numpy|jnp)\.(load|save)\w*"
+
+# Where it must not matter which task is served: everywhere but in tasks, their data, their pages and the reports.
+KNOW_TASKS = ("nalu_jax/tasks/*", "nalu_jax/data/*", "experiments/reports/*", "configs/*")
+SERVE_EVERY_TASK = [m for m in MODULES if not any(fnmatch.fnmatch(str(m), pattern) for pattern in KNOW_TASKS)]
+KINDS_OF_TASK = {"Sequences", "Batch", "Task"} | {
+    node.name
+    for path in (ROOT / "nalu_jax/tasks").glob("*.py")
+    for node in ast.parse(path.read_text()).body
+    if isinstance(node, ast.ClassDef)
+}
+NAME_OF_TASK = r"(.*\b)?(task|spec)(_name|\.name|\.get\('name'\)|\['name'\])"
+METRIC = r"(interpolation|extrapolation|validation|test)_(mse|mae|accuracy)"
 
 
 def row_of(table, module):
@@ -111,14 +115,37 @@ def worldly(source):
     return files | {*called} & {"print", "input"} | {name.split(".")[0] for name in imported(source)} & WORLDLY
 
 
+def kinds_asked_for(source):
+    """Where a source asks what kind of task it serves: by its name, by its type, or by the name of a metric."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            if any(re.fullmatch(NAME_OF_TASK, ast.unparse(side)) for side in sides) and any(map(is_literal, sides)):
+                found.append(ast.unparse(node))
+        elif isinstance(node, ast.Match):
+            found += [ast.unparse(node.subject)] if re.fullmatch(NAME_OF_TASK, ast.unparse(node.subject)) else []
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            types = {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)}
+            types |= {part.attr for part in ast.walk(node.args[1]) if isinstance(part, ast.Attribute)}
+            found += [ast.unparse(node)] if types & KINDS_OF_TASK else []
+        elif isinstance(node, ast.Constant) and re.fullmatch(METRIC, str(node.value)):
+            found.append(ast.unparse(node))
+    return found
+
+
+def is_literal(node):
+    """Whether an expression is a text that stands there, or several of them."""
+    parts = node.elts if isinstance(node, ast.Tuple | ast.List | ast.Set) else [node]
+    return all(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in parts)
+
+
 each_module = pytest.mark.parametrize("module", MODULES, ids=str)
 
 
 @each_module
 def test_a_module_imports_only_what_the_design_lets_it(module):
-    allowed = row_of(MAY_IMPORT, module)
-    assert allowed is not None, f"{module} is in no row of the table: decide what it may import"
-    assert forbidden_imports((ROOT / module).read_text(), allowed) == set()
+    assert forbidden_imports((ROOT / module).read_text(), row_of(MAY_IMPORT, module)) == set()
 
 
 @each_module
@@ -126,9 +153,14 @@ def test_only_those_who_may_use_files_clocks_and_screens(module):
     assert worldly((ROOT / module).read_text()) <= row_of(MAY_USE, module)
 
 
+@pytest.mark.parametrize("module", SERVE_EVERY_TASK, ids=str)
+def test_no_module_that_serves_every_task_asks_which_it_is(module):
+    assert kinds_asked_for((ROOT / module).read_text()) == []
+
+
 @pytest.mark.parametrize("pattern", MAY_IMPORT)
 def test_every_row_of_the_table_is_about_a_module_that_exists(pattern):
-    assert any(fnmatch.fnmatch(str(module), pattern) for module in MODULES)
+    assert any(row_of(MAY_IMPORT, module) is MAY_IMPORT[pattern] for module in MODULES)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +169,9 @@ def test_every_row_of_the_table_is_about_a_module_that_exists(pattern):
         ("from flax import linen as nn", {"flax"}),
         ("import flax.linen as nn", {"flax.linen"}),
         ("def f():\n    import optax", {"optax"}),
-        ("from nalu_jax import loop, types", {"nalu_jax.loop"}),
-        ("from nalu_jax.loop import run_seeds", {"nalu_jax.loop"}),
+        ("from nalu_jax import units, types", {"nalu_jax.units"}),
+        ("from nalu_jax.training import loop", {"nalu_jax.training.loop"}),
+        ("from nalu_jax.training.loop import run_seeds", {"nalu_jax.training.loop"}),
         ("import experiments.run", {"experiments.run"}),
         ("from configs import quickstart", {"configs"}),
         ("from .types import Array", {".types"}),
@@ -151,7 +184,13 @@ def test_every_row_of_the_table_is_about_a_module_that_exists(pattern):
     ],
 )
 def test_an_import_that_is_not_allowed_would_be_found(source, expected):
-    assert forbidden_imports(source, JAX | {TYPES}) == expected
+    assert forbidden_imports(source, JAX | {"nalu_jax.types"}) == expected
+
+
+def test_reports_are_imported_by_no_command():
+    row = row_of(MAY_IMPORT, "experiments/run.py")
+    assert forbidden_imports("from experiments.reports.summary import write", row) == {"experiments.reports.summary"}
+    assert forbidden_imports("from experiments.reports.formats import number", row) == set()
 
 
 @pytest.mark.parametrize(
@@ -168,3 +207,36 @@ def test_an_import_that_is_not_allowed_would_be_found(source, expected):
 )
 def test_files_clocks_and_screens_would_be_found(source, expected):
     assert worldly(source) == expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "if job.task.name == 'static_arithmetic': pass",
+        "if 'mnist_sum' == config.task['name']: pass",
+        "arithmetic = config.task.get('name') in ('static_arithmetic', 'single_unit')",
+        "match spec.name:\n    case 'mnist_sum': pass",
+        "isinstance(task, TaskSpec)",
+        "isinstance(batch.inputs, types.Sequences)",
+        "isinstance(self.spec, (str, digit_sequences.DigitSequences))",
+        "shown = 'extrapolation_mse' in metrics",
+        "metrics.get('extrapolation_accuracy')",
+        "rows['interpolation_mae']",
+    ],
+)
+def test_a_question_for_the_kind_of_task_would_be_found(source):
+    assert len(kinds_asked_for(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "fields = TASKS[config.task.name].numbers if config.task.get('name') in TASKS else ()",
+        "if config.unit.name == 'nac': pass",
+        "isinstance(value, int)",
+        "metrics[job.task.threshold_metric] < job.task.threshold",
+        '"""Such as the metric interpolation_mse."""',
+    ],
+)
+def test_other_questions_are_not_taken_for_it(source):
+    assert kinds_asked_for(source) == []

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from flax.core.meta import unbox
 
-import nalu_jax.units  # noqa: F401  registers the units
 from nalu_jax.functional import nac_weight
 from nalu_jax.initializers import (
     glorot_normal,

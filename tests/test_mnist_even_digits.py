@@ -12,8 +12,7 @@ from scipy.stats import chisquare
 
 from nalu_jax.data import mnist
 from nalu_jax.registry import TASKS
-from nalu_jax.tasks import MnistEvenDigits
-from nalu_jax.tasks.mnist_even_digits import ATTEMPTS, PROPOSALS, accept, canvas_of, places
+from nalu_jax.tasks.mnist_even_digits import ATTEMPTS, PROPOSALS, MnistEvenDigits, accept, canvas_of, places
 from nalu_jax.types import Batch
 
 SMALL = {"canvas": 50, "digit_size": 14, "distance": 14, "most_digits": 5}

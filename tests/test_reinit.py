@@ -8,22 +8,22 @@ import numpy as np
 import optax
 import pytest
 
-import nalu_jax.units  # noqa: F401  (registers the units)
-from nalu_jax.distributed import Layout, seed_mesh
-from nalu_jax.learners import supervised, with_reinit
-from nalu_jax.learners.reinit import first_firing
-from nalu_jax.loop import make_programs, run_seeds
-from nalu_jax.networks import single
-from nalu_jax.optimizers import adam
+from nalu_jax.learners.optimizers import adam
+from nalu_jax.learners.reinit import first_firing, with_reinit
+from nalu_jax.learners.supervised import supervised
+from nalu_jax.networks.stacks import single
 from nalu_jax.recipes import Reinit
-from nalu_jax.tasks.static_arithmetic import OPERATIONS, ArithmeticTask
+from nalu_jax.tasks.operations import OPERATIONS
+from nalu_jax.tasks.static_arithmetic import ArithmeticTask
 from nalu_jax.tasks.subsets import Disjoint
-from nalu_jax.types import Learner, Setup, TrainState
+from nalu_jax.training.distributed import Layout, seed_mesh
+from nalu_jax.training.loop import make_programs, run_seeds
+from nalu_jax.types import Evaluation, Hyperparameters, Learner, Problem, TrainState
 
 # The published rule, as it stands in the code of the benchmark: a list, to which an error is appended after each step
 
 
-def restarts_of_the_published_rule(errors, *, every, longer_than, above, eval_every):
+def restarts_of_the_published_rule(errors, rule, eval_every):
     """The steps at which seeds restart. ``errors`` are those of the evaluations at 0, eval_every, ..., f64[evaluations].
 
     Step t is taken from the state that was evaluated at t, if an evaluation was due there; its stale error is noted.
@@ -31,10 +31,10 @@ def restarts_of_the_published_rule(errors, *, every, longer_than, above, eval_ev
     noted, fired = [], []
     for t in range((len(errors) - 1) * eval_every):
         noted.append(errors[t // eval_every])
-        if t % every == 0 and t > 0 and len(noted) > longer_than:
+        if t % rule.check_every == 0 and t > 0 and len(noted) > rule.min_history:
             n = len(noted)
             first, second = np.array(noted[: n // 2]), np.array(noted[n // 2 :])
-            if np.mean(first) <= np.mean(second) + np.std(second) and np.mean(second) > above:
+            if np.mean(first) <= np.mean(second) + np.std(second) and np.mean(second) > rule.threshold:
                 fired.append(t)
                 noted = []
     return fired
@@ -48,7 +48,7 @@ def scripted():
 
     def init(seed, script):
         del script
-        return TrainState(seed, jnp.int32(0), {"w": jnp.float32(1e6)}, jnp.int32(0), (), memory=jnp.int32(0))
+        return TrainState(seed, jnp.int32(0), {"w": jnp.float32(1e6)}, jnp.int32(0), (), learner_state=jnp.int32(0))
 
     def step(state, script):
         del script
@@ -57,11 +57,11 @@ def scripted():
 
     def evaluate(state, script):
         error = script[state.seed, state.step]
-        return {"error": error, "w": state.params["w"], "solved": error < 0}
+        return Evaluation({"w": state.params["w"]}, score=error, solved=error < 0)
 
-    def observe(state, metrics):
-        del metrics
-        return state._replace(memory=state.memory + 1)
+    def observe(state, evaluation):
+        del evaluation
+        return state._replace(learner_state=state.learner_state + 1)
 
     return Learner(init, step, evaluate, observe)
 
@@ -86,41 +86,57 @@ class Host:
         raise AssertionError
 
 
+def restarting(rule, num_steps, eval_every):
+    """The scripted learner with restarts, which set its weight to 0."""
+    return with_reinit(scripted(), lambda key: {"w": jnp.float32(0)}, rule, num_steps=num_steps, eval_every=eval_every)
+
+
 @functools.cache
 def scripted_programs(rule, num_steps, eval_every):
-    """The scripted learner with restarts, which set its weight to 0."""
-
-    def fresh(key):
-        del key
-        return {"w": jnp.float32(0)}
-
-    learner = with_reinit(scripted(), fresh, rule, watch="error", num_steps=num_steps, eval_every=eval_every)
-    return make_programs(learner, Layout(seed_mesh(), 2), best_by="error")
+    return make_programs(restarting(rule, num_steps, eval_every), Layout(seed_mesh(), 2))
 
 
-def last_restarts(rule, errors, eval_every, length=10**6):
-    """At each evaluation the step of the last restart before it, -1 if there was none: i64[seeds, evaluations]."""
+def last_restarts(step, weight):
+    """The step of the last restart before a step, -1 if there was none, from the weight of the scripted learner."""
+    # Without a restart the weight is a million and the steps; after one, the steps since, its own not counted.
+    return np.where(weight >= 1e6, -1, step - 1 - weight).astype(int)
+
+
+def run_of(rule, errors, eval_every, length=10**6):
+    """The run of the scripted learner, and at each evaluation the last restart before it: i64[seeds, evaluations]."""
     seeds, evaluations = errors.shape
     num_steps = (evaluations - 1) * eval_every
     script = np.full((seeds, num_steps + 1), np.nan, np.float32)
     script[:, ::eval_every] = errors
     host = Host(length)
     programs = scripted_programs(rule, num_steps, eval_every)
-    run_seeds(programs, np.arange(seeds), script, num_steps=num_steps, eval_every=eval_every, host=host)
-    found = []
-    for step, metrics in host.rows:
-        # Without a restart the weight is a million and the steps; after one, the steps since, its own not counted.
-        found.append(np.where(metrics["w"] >= 1e6, -1, step - 1 - metrics["w"]))
-    return np.array(found).T.astype(int)
+    run = run_seeds(programs, np.arange(seeds), script, num_steps=num_steps, eval_every=eval_every, host=host)
+    return run, np.array([last_restarts(step, metrics["w"]) for step, metrics in host.rows]).T
+
+
+@functools.cache
+def without_the_loop(rule, eval_every):
+    """A compiled function of the errors of seeds, f32[seeds, evaluations], to their weights at each evaluation."""
+
+    def of_seed(learner, errors):
+        def until_the_next(state, error):
+            state = learner.observe(state, Evaluation({}, error, jnp.bool_(False)))
+            return jax.lax.fori_loop(0, eval_every, lambda _, s: learner.step(s, None)[0], state), state.params["w"]
+
+        return jax.lax.scan(until_the_next, learner.init(jnp.uint32(0), None), errors)[1]
+
+    def of_seeds(errors):
+        learner = restarting(rule, (errors.shape[1] - 1) * eval_every, eval_every)
+        return jax.vmap(functools.partial(of_seed, learner))(errors)
+
+    return jax.jit(of_seeds)
 
 
 def expected_restarts(rule, errors, eval_every):
     """The same by the published rule."""
     found = np.full(errors.shape, -1)
     for seed, history in enumerate(errors.astype(np.float64)):
-        fired = restarts_of_the_published_rule(
-            history, every=rule.every, longer_than=rule.longer_than, above=rule.above, eval_every=eval_every
-        )
+        fired = restarts_of_the_published_rule(history, rule, eval_every)
         for evaluation in range(len(history)):
             found[seed, evaluation] = max([t for t in fired if t < evaluation * eval_every], default=-1)
     return found
@@ -139,29 +155,37 @@ def histories(kind, seeds, evaluations):
 
 
 @pytest.mark.parametrize(
-    ("every", "longer_than", "eval_every"),
+    ("check_every", "min_history", "eval_every"),
     [(10, 50, 10), (10, 50, 30), (7, 45, 20), (64, 40, 40), (1, 20, 20), (100, 60, 20)],
 )
 @pytest.mark.parametrize("kind", ["noise", "falling_noise", "plateaus", "walk"])
-def test_seeds_restart_at_the_steps_of_the_published_rule_time_and_again(kind, every, longer_than, eval_every):
-    rule = Reinit(every=every, longer_than=longer_than, above=1.0)
+def test_seeds_restart_at_the_steps_of_the_published_rule_time_and_again(kind, check_every, min_history, eval_every):
+    rule = Reinit(check_every, min_history, threshold=1.0)
     errors = histories(kind, 60, 41).astype(np.float32)
     expected = expected_restarts(rule, errors, eval_every)
-    np.testing.assert_array_equal(last_restarts(rule, errors, eval_every), expected)
+    found = last_restarts(eval_every * np.arange(41), np.asarray(without_the_loop(rule, eval_every)(errors)))
+    np.testing.assert_array_equal(found, expected)
     counts = [len(set(row)) - 1 for row in expected]
     assert max(counts) >= 3, "several restarts in a row"
     assert kind not in ("falling_noise", "walk") or min(counts) < max(counts)
 
 
-def test_the_length_of_the_chunks_does_not_move_a_restart():
-    rule = Reinit(every=10, longer_than=50, above=1.0)
+def test_a_restart_survives_a_chunk_that_ends_before_it():
+    # The restart is settled at an evaluation and comes steps later, in another chunk.
+    rule = Reinit(check_every=10, min_history=50, threshold=1.0)
     errors = histories("noise", 60, 41).astype(np.float32)
-    np.testing.assert_array_equal(last_restarts(rule, errors, 30, length=7), last_restarts(rule, errors, 30))
+    (short, of_short), (long, of_long) = (run_of(rule, errors, 30, length) for length in (7, 10**6))
+    np.testing.assert_array_equal(of_long, expected_restarts(rule, errors, 30))
+    np.testing.assert_array_equal(of_short, of_long)
+    jax.tree.map(np.testing.assert_array_equal, short, long)
+    restarted = short.state.learner_state.since
+    np.testing.assert_array_equal(restarted, of_long[:, -1] + 1)
+    assert restarted.min() > 0
 
 
 # The settings of the benchmark: a check every 10 steps, of more than 5000 errors, above 1; evaluations every 1000 steps
 
-BENCHMARK = Reinit(every=10, longer_than=5_000, above=1.0)
+BENCHMARK = Reinit(check_every=10, min_history=5_000, threshold=1.0)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +200,7 @@ BENCHMARK = Reinit(every=10, longer_than=5_000, above=1.0)
     ],
 )
 def test_a_seed_whose_error_does_not_change_restarts_every_5010_steps_from_5000_on(error, restarts):
-    found = last_restarts(BENCHMARK, np.full((2, 51), error, np.float32), 1000)
+    found = run_of(BENCHMARK, np.full((2, 51), error, np.float32), 1000)[1]
     expected = [max([t for t in restarts if t < 1000 * i], default=-1) for i in range(51)]
     assert found.tolist() == [expected] * 2
 
@@ -184,50 +208,48 @@ def test_a_seed_whose_error_does_not_change_restarts_every_5010_steps_from_5000_
 @pytest.mark.parametrize("factor", [0.9, 0.5])
 def test_a_seed_whose_error_falls_never_restarts(factor):
     errors = np.tile(1e6 * factor ** np.arange(51.0), (2, 1)).astype(np.float32)
-    assert (last_restarts(BENCHMARK, errors, 1000) == -1).all()
+    assert (run_of(BENCHMARK, errors, 1000)[1] == -1).all()
 
 
 def test_a_seed_whose_error_falls_below_the_threshold_never_restarts_however_long_it_rests_there():
     errors = np.concatenate([[50.0, 20.0, 5.0], np.full(48, 0.9)]).astype(np.float32)
-    assert (last_restarts(BENCHMARK, np.tile(errors, (2, 1)), 1000) == -1).all()
+    assert (run_of(BENCHMARK, np.tile(errors, (2, 1)), 1000)[1] == -1).all()
 
 
 def test_where_the_first_half_is_just_one_deviation_above_the_second_decides():
     # 8 noted errors at step 7: first half 4 × a, second half 1, 1, 3, 3 with mean 2 and (population) deviation 1.
-    rule = Reinit(every=7, longer_than=7, above=0.0)
+    rule = Reinit(check_every=7, min_history=7, threshold=0.0)
     steps = jnp.array([0, 2, 4, 6], jnp.int32)
+    firing = jax.jit(lambda errors: first_firing(rule, steps, errors, errors[-1], jnp.int32(0), jnp.int32(6), 2))
     for a, fires in ((2.99, True), (3.0, True), (3.01, False)):
-        errors = jnp.array([a, a, 1.0, 3.0], jnp.float32)
-        found = first_firing(rule, steps, errors, jnp.float32(3.0), jnp.int32(0), jnp.int32(6), 2)
-        assert int(found) == (7 if fires else -1)
+        assert int(firing(jnp.array([a, a, 1.0, 3.0], jnp.float32))) == (7 if fires else -1)
 
 
 def test_a_rule_that_could_fire_twice_between_evaluations_is_refused():
-    with pytest.raises(ValueError, match="longer_than must be at least eval_every, which is 1000, got 999"):
-        with_reinit(scripted(), lambda key: {}, Reinit(10, 999, 1.0), watch="error", num_steps=10, eval_every=1000)
+    with pytest.raises(ValueError, match="min_history must be at least eval_every, which is 1000, got 999"):
+        with_reinit(scripted(), lambda key: {}, Reinit(10, 999, 1.0), num_steps=10, eval_every=1000)
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"every": -1}, "every must be a whole number of at least 0, got -1"),
-        ({"every": 2.5}, "every must be a whole number of at least 0, got 2.5"),
-        ({"longer_than": -1}, "longer_than must be a whole number of at least 0, got -1"),
-        ({"above": -1.0}, "above must be a number of at least 0, got -1.0"),
-        ({"above": float("nan")}, "above must be a number of at least 0, got nan"),
-        ({"radius": float("inf")}, "radius must be a number of at least 0, got inf"),
+        ({"check_every": -1}, "check_every must be a whole number of at least 0, got -1"),
+        ({"check_every": 2.5}, "check_every must be a whole number of at least 0, got 2.5"),
+        ({"min_history": -1}, "min_history must be a whole number of at least 0, got -1"),
+        ({"threshold": -1.0}, "threshold must be a number of at least 0, got -1.0"),
+        ({"threshold": float("nan")}, "threshold must be a number of at least 0, got nan"),
+        ({"init_range": float("inf")}, "init_range must be a number of at least 0, got inf"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(fields, words):
     with pytest.raises(ValueError, match=words):
-        Reinit(**{"every": 10, "longer_than": 10, "above": 1.0} | fields)
+        Reinit(**{"check_every": 10, "min_history": 10, "threshold": 1.0} | fields)
 
 
 # A NAU that learns a product, which it cannot: its seeds come to a halt
 
 SEEDS, EVERY, STEPS = 8, 10, 50
-RULE = Reinit(every=5, longer_than=19, above=0.0)
-NUMBERS = {"learning_rate": np.float32(1e-3), "penalties": {}}
+RULE = Reinit(check_every=5, min_history=19, threshold=0.0)
 TASK = ArithmeticTask(
     operation=np.int32(list(OPERATIONS).index("mul")),
     lows=np.float32([1]),
@@ -239,7 +261,8 @@ TASK = ArithmeticTask(
     subsets=Disjoint(1, 1),
     beyond_training=False,
 )
-MODEL = single("nau", {})
+PROBLEM = Problem(TASK, Hyperparameters(np.float32(1e-3), {}))
+MODEL = single("nau", {}, outputs=1)
 
 
 def initial_params(key):
@@ -261,25 +284,31 @@ def tolerant_adam(learning_rate):
 def scaled(learner):
     """The learner, whose odd seeds are told an error that falls by half at each evaluation, so that they never restart."""
 
-    def evaluate(state, setup):
-        metrics = learner.evaluate(state, setup)
+    def evaluate(state, problem):
         falling = 1e3 * 0.5 ** (state.step // EVERY).astype(jnp.float32)
-        return metrics | {"watched": jnp.where(state.seed % 2 == 1, falling, 7.0)}
+        return learner.evaluate(state, problem)._replace(score=jnp.where(state.seed % 2 == 1, falling, 7.0))
 
     return learner._replace(evaluate=evaluate)
+
+
+LEARNER = scaled(supervised(MODEL, tolerant_adam, batch_size=16))
+
+
+@functools.cache
+def started():
+    """The states of eight seeds before the first step, without what restarts remember."""
+    return jax.jit(jax.vmap(LEARNER.init, (0, None)))(jnp.arange(SEEDS, dtype=jnp.uint32), PROBLEM)
 
 
 @functools.cache
 def trajectory(rule):
     """The states of eight seeds after every step, evaluated every ten; without a rule, without restarts."""
-    learner = scaled(supervised(MODEL, tolerant_adam, batch_size=16, watch="interpolation_mse"))
+    learner = LEARNER._replace(init=lambda state, problem: state)  # starts from a state: what draws it compiles once
     if rule is not None:
-        learner = with_reinit(learner, initial_params, rule, watch="watched", num_steps=STEPS, eval_every=EVERY)
-    setup = Setup(TASK, NUMBERS)
-    each = functools.partial(jax.vmap, in_axes=0)
-    step = jax.jit(each(lambda state: learner.step(state, setup)[0]))
-    observe = jax.jit(each(lambda state: learner.observe(state, learner.evaluate(state, setup))))
-    state = jax.vmap(learner.init, (0, None))(jnp.arange(SEEDS, dtype=jnp.uint32), setup)
+        learner = with_reinit(learner, initial_params, rule, num_steps=STEPS, eval_every=EVERY)
+    step = jax.jit(jax.vmap(lambda state: learner.step(state, PROBLEM)[0]))
+    observe = jax.jit(jax.vmap(lambda state: learner.observe(state, learner.evaluate(state, PROBLEM))))
+    state = jax.vmap(learner.init, (0, None))(started(), PROBLEM)
     states = [state]
     for t in range(STEPS):
         if t % EVERY == 0:
@@ -344,27 +373,12 @@ def test_seeds_beside_a_restarted_one_are_bit_for_bit_what_they_are_without_it()
 
 def test_what_the_wrapped_learner_remembers_is_kept_beside_the_notes():
     for state, plain in zip(trajectory(RULE), trajectory(None), strict=True):
-        np.testing.assert_array_equal(np.asarray(state.memory.inner)[ODD], np.asarray(plain.memory)[ODD])
+        np.testing.assert_array_equal(np.asarray(state.learner_state.inner)[ODD], np.asarray(plain.learner_state)[ODD])
 
 
-def test_with_a_radius_all_new_parameters_are_uniform_within_it():
-    states = trajectory(Reinit(5, 19, 0.0, radius=0.9))
+def test_with_an_init_range_all_new_parameters_are_uniform_within_it():
+    states = trajectory(Reinit(5, 19, 0.0, init_range=0.9))
     drawn = np.concatenate([matrix(states[t + 1])[EVEN].ravel() for t in RESTARTS])
     assert (np.abs(drawn) <= 0.9).all()
     # 16 numbers of U(-0.9, 0.9): that none is beyond the NAU's own 1/2 has a chance of (5/9)^16, or 1 in 12,000.
     assert (np.abs(drawn) > 0.5).any() and (drawn < 0).any() and (drawn > 0).any()
-
-
-def test_a_restart_survives_a_chunk_that_ends_before_it():
-    # The restart is settled at an evaluation and comes steps later, in another chunk.
-    learner = with_reinit(
-        scaled(supervised(MODEL, tolerant_adam, batch_size=16, watch="interpolation_mse")),
-        initial_params, RULE, watch="watched", num_steps=STEPS, eval_every=EVERY,
-    )  # fmt: skip
-    programs = make_programs(learner, Layout(seed_mesh(), 2), best_by="interpolation_mse")
-    runs = [
-        run_seeds(programs, np.arange(4), Setup(TASK, NUMBERS), num_steps=STEPS, eval_every=EVERY, host=Host(length))
-        for length in (3, 1000)
-    ]
-    jax.tree.map(np.testing.assert_array_equal, *(jax.tree.map(np.asarray, run) for run in runs))
-    assert (np.asarray(runs[0].state.memory.since) == [41, 0, 41, 0]).all()

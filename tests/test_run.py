@@ -23,12 +23,14 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import experiments.report
 from experiments import build, console, experiment
 from experiments.cell import GroupHost
 from experiments.config import CONFIGS, load, override
 from experiments.grid import cells
+from experiments.report import FLAGS as REPORT_FLAGS
 from experiments.run import FLAGS, main
-from nalu_jax.random import Purpose, key_at
+from nalu_jax.training.random import Purpose, key_at
 
 pytestmark = pytest.mark.slow
 
@@ -233,7 +235,7 @@ def test_the_cells_config_json_says_what_was_run_and_where(finished, cell):
     assert (config["unit"]["name"], config["task"]["operation"], config["num_seeds"]) == (unit, operation, SEEDS)
     rest = {"clip_norm": 0.0, "clip_value": 0.0, "gate_turn": 0}
     assert config["optimizer"] == {"name": "adam", "learning_rate": 0.03} | rest
-    assert config["penalties"] == {} and config["reinit"]["every"] == 0
+    assert config["penalties"] == {} and config["reinit"]["check_every"] == 0
     assert "grid" not in config
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")}
     assert environment["versions"] == versions | {"python": platform.python_version()}
@@ -262,7 +264,7 @@ def masks(cell, seed):
     config = load(str(CONFIGS / "quickstart.py"))
     unit, operation = cell.split("-")
     override(config, [("grid.unit", unit), ("grid.operation", operation)])
-    spec = build.task_spec(next(cells(config)).config)
+    spec = build.task_of(next(cells(config)).config)
     with jax.numpy_rank_promotion("allow"):
         draw = np.asarray(spec.subsets.masks(key_at(Purpose.TASK, np.uint32(seed)), spec.input_size), np.float64)
     assert draw.tolist() == [[1, 1], [1, 1], [1, 0], [1, 0]]
@@ -613,3 +615,47 @@ def test_a_damaged_file_of_a_run_is_named(tmp_path, capsys, name):
     FLAGS.unparse_flags()
     assert main(arguments) == 3
     assert f"error: {tmp_path / name} is damaged" in capsys.readouterr().err
+
+
+# Reports
+
+
+def report(capsys, *arguments):
+    """The command of reports in this process."""
+    REPORT_FLAGS.unparse_flags()
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        code = experiments.report.main([str(argument) for argument in arguments])
+    return Said(code, *capsys.readouterr())
+
+
+def test_reports_are_written_again_from_a_finished_run_byte_for_byte(finished, capsys, tmp_path):
+    again = tmp_path / "again"
+    assert report(capsys, finished.folder, f"--out={again}").code == 0
+    names = {path.name for path in again.iterdir()}
+    assert {"summary.csv", "summary.md", "seeds.csv", "scores.md", "curves.png", "weights.png"} <= names
+    for name in names:
+        assert (again / name).read_bytes() == (finished.folder / name).read_bytes(), name
+
+
+def test_of_a_folder_with_no_more_than_config_and_seeds_the_tables_are_written(finished, capsys, tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for name in ("config.json", "seeds.csv"):
+        (kept / name).write_bytes((finished.folder / name).read_bytes())
+    said = report(capsys, kept)
+    assert said.code == 0 and "curves is left as it is: it needs " in said.out
+    assert (kept / "summary.csv").read_bytes() == (finished.folder / "summary.csv").read_bytes()
+    assert not (kept / "curves.png").exists()
+
+
+def test_a_folder_that_is_no_run_has_no_reports(capsys, tmp_path):
+    said = report(capsys, tmp_path)
+    assert (said.code, said.out) == (2, "") and said.err == f"error: {tmp_path} is no run: it has no config.json\n"
+
+
+def test_an_unknown_report_is_refused_with_a_guess_before_anything_is_run(run, tmp_path):
+    page = tmp_path / "page.py"
+    page.write_text((CONFIGS / "quickstart.py").read_text().replace('"curves"', '"curvse"'))
+    said = run(f"--config={page}", f"--workdir={tmp_path / 'run'}")
+    assert said.code == 2 and "config.reports: there is no report 'curvse': did you mean 'curves'?" in said.err
+    assert not (tmp_path / "run").exists()

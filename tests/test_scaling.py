@@ -1,23 +1,14 @@
-"""scripts/scaling.py: its measurements with tiny settings, its picture from a file, and what it refuses."""
+"""scripts/scaling.py: what it measures, without measuring, its picture from a file, and what it refuses."""
 
 import json
-import math
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import build
 from nalu_jax import functional
 from scripts import scaling, scaling_picture
-
-ROOT = Path(__file__).resolve().parent.parent
-
-TINY = scaling.Effort(seconds=0.01, rounds=2, points=1, heaviest=1)
 
 
 def made_up(x=(1, 10), curves=("nac",), **more):
@@ -46,18 +37,6 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Draws nothing, which takes seconds."""
-    monkeypatch.setattr(scaling, "draw", lambda results, path: None)
-
-
-@pytest.fixture
-def keeping(monkeypatch):
-    """Lets compiled programs be, where nothing is compiled that matters."""
-    monkeypatch.setattr(scaling, "forget", lambda: None)
-
-
-@pytest.fixture
 def drawn(monkeypatch):
     """The figures that were saved."""
     figures = []
@@ -69,38 +48,22 @@ def drawn(monkeypatch):
 # Measuring
 
 
-def test_a_speed_is_measured_for_seeds_that_do_not_fill_the_devices(optax_promotion):
-    rounds = scaling.speed(scaling.config_of(seeds=3, input_size=2), TINY)
-    assert len(rounds) == 2 and all(math.isfinite(speed) and speed > 0 for speed in rounds)
+def test_seeds_that_only_fill_up_do_not_count_as_speed(monkeypatch):
+    taken, job = [], scaling.job_of(seeds=3)
 
+    class Compiled:
+        layout = job.layout
 
-def test_seeds_that_only_fill_up_do_not_count_as_speed(keeping, monkeypatch):
-    taken = []
-
-    class Chunk:
-        layout = scaling.build.layout(scaling.config_of(seeds=3))
-
-        def chunk(self, run, setup, steps, evaluate):
+        def chunk(self, run, problem, steps, evaluate):
             taken.append(steps)
             return run, {}
 
     clock = iter(range(1000))
-    monkeypatch.setattr(scaling, "started", lambda config: (Chunk(), 0, 0))
+    monkeypatch.setattr(scaling, "forget", lambda: None)
+    monkeypatch.setattr(scaling, "started", lambda job: (Compiled(), 0, 0))
     monkeypatch.setattr(scaling.time, "perf_counter", lambda: next(clock))  # each call takes a second
-    rounds = scaling.speed(scaling.config_of(seeds=3), scaling.Effort(seconds=4.0, rounds=2))
+    rounds = scaling.speed(job, scaling.Effort(seconds=4.0, rounds=2))
     assert taken == [0, 1, 4, 4] and rounds == [3 * 4 / 1] * 2
-
-
-def test_compiling_is_timed_anew_in_every_round(monkeypatch):
-    compiled = []
-    monkeypatch.setattr(scaling, "forget", lambda: compiled.append("forgot"))
-    monkeypatch.setattr(scaling, "started", lambda config: compiled.append(config.num_seeds) or (Programs, 0, 0))
-
-    class Programs:
-        chunk = staticmethod(lambda run, setup, steps, evaluate: (run, compiled.append((steps, evaluate))))
-
-    assert len(scaling.compile_seconds(7, TINY)) == 2
-    assert compiled == ["forgot", 7, (0, False), "forgot"] * 2
 
 
 def test_a_round_takes_as_many_steps_as_fill_the_time():
@@ -109,12 +72,12 @@ def test_a_round_takes_as_many_steps_as_fill_the_time():
 
 
 def test_units_that_cannot_add_multiply_and_sizes_arrive_where_they_belong():
-    operations = {unit: scaling.config_of(unit).task.operation for unit in ("nac", "nalu", "relu", "nmu", "real_npu")}
+    operations = {unit: scaling.job_of(unit).task.operation for unit in ("nac", "nalu", "relu", "nmu", "real_npu")}
     assert operations == {"nac": "add", "nalu": "add", "relu": "add", "nmu": "mul", "real_npu": "mul"}
-    config = scaling.config_of(seeds=30, hidden_size=5, block=7, input_size=2)
-    assert (config.num_seeds, config.network.hidden_size, config.block, config.task.input_size) == (30, 5, 7, 2)
-    for size in scaling.INPUTS:
-        build.task_spec(scaling.config_of(input_size=size))
+    job = scaling.job_of(seeds=30, hidden_size=5, block=7, input_size=2)
+    assert (job.schedule.num_seeds, job.config.network.hidden_size, job.task.input_size) == (30, 5, 2)
+    # Each of two devices has 15 seeds, in blocks of up to 7: three of 5.
+    assert job.layout.block == 5
 
 
 def products(hidden_size, kind):
@@ -132,53 +95,17 @@ def test_both_kinds_of_product_are_measured_on_either_side_of_the_switch(hidden_
     assert chosen == functional.FEW_OUTPUTS
 
 
-def test_blocks_are_those_that_the_layout_makes(monkeypatch):
-    monkeypatch.setattr(scaling, "speed", lambda config, effort: [1.0])
-    monkeypatch.setattr(scaling, "BLOCKS", (1, 40, 45, 60))
-    found = scaling.blocks_part(scaling.FULL)
-    # Each of two devices has 50 seeds, for which blocks of up to 40 or 45 are two of 25.
-    assert found["x"] == [1, 25, 50] and len(found["curves"]["nac"]) == 3
-    assert found["chosen"] == build.layout(scaling.config_of()).block
-
-
-def test_the_memory_of_this_process_does_not_count_as_that_of_a_run():
-    here = np.ones(2**25)  # 256 MiB
-    command = [sys.executable, "-c", scaling.WATCH, sys.executable, "-c", "pass"]
-    assert 0 < float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) < here.nbytes / 2**21
-
-
 # Files
 
 
-def test_a_part_that_is_measured_again_leaves_the_others_as_they_are(folder, undrawn, monkeypatch):
+def test_a_part_that_is_measured_again_leaves_the_others_as_they_are(folder, monkeypatch):
+    monkeypatch.setattr(scaling, "draw", lambda results, path: None)  # which takes seconds
     monkeypatch.setitem(scaling.PARTS, "inputs", lambda effort: made_up(x=(2, 1000)) | {"jax": "1"})
     assert scaling.main(["--only", "inputs", "--folder", str(folder)]) == 0
     kept = json.loads((folder / "benchmarks" / "scaling.json").read_text())
     assert list(kept) == list(scaling.PARTS)
     assert kept["inputs"]["x"] == [2, 1000] and kept["inputs"]["jax"] == "1"
     assert all(kept[name] == ALL[name] for name in ALL if name != "inputs")
-
-
-def test_what_is_measured_before_a_failure_is_kept(tmp_path, monkeypatch):
-    def fail(effort):
-        raise RuntimeError("no such luck")
-
-    monkeypatch.setitem(scaling.PARTS, "seeds", lambda effort: made_up())
-    monkeypatch.setitem(scaling.PARTS, "inputs", fail)
-    with pytest.raises(RuntimeError, match="luck"):
-        scaling.main(["--only", "seeds,inputs", "--folder", str(tmp_path)])
-    assert list(json.loads((tmp_path / "benchmarks" / "scaling.json").read_text())) == ["seeds"]
-
-
-def test_numbers_are_kept_to_four_digits():
-    assert scaling.rounded({"x": [1, "nac"], "curves": [[123456.7, 0.123456, None]]}) == {
-        "x": [1, "nac"],
-        "curves": [[123500, 0.1235, None]],
-    }
-
-
-def test_nothing_in_the_file_names_the_machine():
-    assert set(scaling.part([1], {"nac": [[1.0]]})) == {"jax", "devices", "platform", "x", "curves"}
 
 
 @pytest.mark.parametrize(
@@ -209,34 +136,8 @@ def test_the_picture_is_drawn_from_the_file_alone(folder, drawn, monkeypatch):
     titles = [panel.get_title(loc="left") for panel in drawn[0].axes if panel.get_title(loc="left")]
     assert len(titles) == 6
     assert not any(text.get_text() == "not measured" for panel in drawn[0].axes for text in panel.texts)
-
-
-def test_curves_are_medians_on_logarithmic_axes(folder, drawn):
-    scaling.main(["--draw", "--folder", str(folder)])
+    # Curves are medians on logarithmic axes.
     first = drawn[0].axes[0]
     assert (first.get_xscale(), first.get_yscale()) == ("log", "log")
     assert [list(line.get_ydata()) for line in first.get_lines()] == [[2.0, 2.0], [2.0, 2.0]]
     assert [text.get_text() for text in first.get_legend().get_texts()] == ["nac", "nalu"]
-
-
-def test_a_part_that_is_not_there_leaves_a_word_in_its_place(tmp_path, drawn):
-    scaling_picture.draw({"seeds": ALL["seeds"]}, tmp_path / "picture.png")
-    words = [text.get_text() for panel in drawn[0].axes for text in panel.texts]
-    assert words.count("not measured") == 5
-
-
-def test_places_without_a_measurement_end_their_curve(tmp_path, drawn):
-    found = made_up(x=(1, 10, 100))
-    found["curves"]["nac"][2] = None
-    scaling_picture.draw({"seeds": found}, tmp_path / "picture.png")
-    assert list(drawn[0].axes[0].get_lines()[0].get_xdata()) == [1, 10]
-
-
-@pytest.mark.parametrize(("number", "text"), [(0.5, "0.5"), (20, "20"), (1e5, "100k"), (2e6, "2M"), (5e9, "5G")])
-def test_ticks_are_short(number, text):
-    assert scaling_picture.short(number) == text
-
-
-def test_an_axis_shows_a_factor_of_ten_at_least():
-    assert scaling_picture.spanned((1.0, 1.0)) == pytest.approx((10**-0.5, 10**0.5))
-    assert scaling_picture.spanned((1.0, 1000.0)) == pytest.approx((1.0, 1000.0))

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from nalu_jax import selftest
-from nalu_jax.selftest import WrongNumbers, check_numbers
+from nalu_jax.training import selftest
+from nalu_jax.training.selftest import WrongNumbers, check_numbers
 
 
 def test_this_jax_computes_right_numbers():

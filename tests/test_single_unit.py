@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from nalu_jax.random import Purpose, key_at
 from nalu_jax.registry import TASKS
-from nalu_jax.tasks import SingleUnit
 from nalu_jax.tasks.ranges import Range
+from nalu_jax.tasks.single_unit import SingleUnit
+from nalu_jax.training.random import Purpose, key_at
 
 # Mistry, Farrahi & Hare 2022: each range of training with the range of its test.
 PUBLISHED = {
@@ -48,7 +48,7 @@ def single(operation="mul", input_size=2, interpolation=(1, 2), extrapolation=()
 
 # One compiled program serves every operation and every range of one interval.
 evaluations = jax.jit(lambda task, seed: task.evaluations(task.init(key_at(Purpose.TASK, seed))))
-label = jax.jit(lambda task, inputs, draw: task.label(inputs, draw))
+label = jax.jit(lambda task, inputs, draw: task.make_batch(inputs, draw))
 
 
 def sample(task, seed, step):

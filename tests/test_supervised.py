@@ -11,15 +11,15 @@ import numpy as np
 import optax
 import pytest
 
-from nalu_jax.learners import supervised
-from nalu_jax.learners.supervised import declared_penalties, effective_weights, penalty_weight
-from nalu_jax.networks import single, two_layer
-from nalu_jax.optimizers import adam
-from nalu_jax.random import GENERATORS, Purpose, key_at
+from nalu_jax.learners.optimizers import adam
+from nalu_jax.learners.supervised import declared_penalties, effective_weights, penalty_weight, supervised
+from nalu_jax.networks.stacks import single, two_layer
 from nalu_jax.recipes import Penalty
-from nalu_jax.tasks.static_arithmetic import OPERATIONS, ArithmeticTask
+from nalu_jax.tasks.operations import OPERATIONS
+from nalu_jax.tasks.static_arithmetic import ArithmeticTask
 from nalu_jax.tasks.subsets import Disjoint
-from nalu_jax.types import Learner, Setup
+from nalu_jax.training.random import GENERATORS, Purpose, key_at
+from nalu_jax.types import Hyperparameters, Learner, Problem
 from nalu_jax.units import SNMU
 
 SEEDS, BATCH, LEARNING_RATE = 8, 8, 1e-2
@@ -42,12 +42,12 @@ def arithmetic(operation, **fields):
     return dataclasses.replace(task, **fields)
 
 
-NUMBERS = {"learning_rate": np.float32(LEARNING_RATE), "penalties": {}}
+HYPERPARAMETERS = Hyperparameters(np.float32(LEARNING_RATE), {})
 
 
-def setup_of(task):
+def problem_of(task):
     """The task, to be learned at the learning rate of this file and without penalties."""
-    return Setup(task, NUMBERS)
+    return Problem(task, HYPERPARAMETERS)
 
 
 def tolerated(learning_rate):
@@ -73,10 +73,10 @@ class Compiled(NamedTuple):
 
 @functools.cache
 def compiled(unit, generator="threefry2x32"):
-    model = two_layer(unit, {}, hidden_size=2)
-    learner = supervised(model, tolerated, batch_size=BATCH, watch="interpolation_mse", generator=generator)
+    model = two_layer(unit, {}, outputs=1, hidden_size=2)
+    learner = supervised(model, tolerated, batch_size=BATCH, generator=generator)
     init, step, evaluate = (
-        jax.vmap(lambda start, task, function=function: function(start, setup_of(task)), (0, None))
+        jax.vmap(lambda start, task, function=function: function(start, problem_of(task)), (0, None))
         for function in learner[:3]
     )
 
@@ -170,7 +170,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_net_on_the_batch_of_its_posit
         stepped, metrics = compiled(unit).step(state, task, 1)
         for seed in range(SEEDS):
             before = of_seed(state, seed)
-            expected = squared_error(unit, operation, before.params, batch_at(seed, step), before.draw)
+            expected = squared_error(unit, operation, before.params, batch_at(seed, step), before.task_state)
             np.testing.assert_allclose(metrics["loss"][seed], expected, rtol=1e-5)
         state = stepped
 
@@ -188,7 +188,7 @@ def test_three_steps_of_adam_are_those_of_its_formula_with_exact_gradients(unit,
         params = start.params
         m, v = (jax.tree.map(np.zeros_like, params) for _ in range(2))
         for t in (1, 2, 3):
-            g = gradient(lambda p: squared_error(unit, operation, p, batch_at(seed, t - 1), start.draw), params)  # noqa: B023
+            g = gradient(lambda p: squared_error(unit, operation, p, batch_at(seed, t - 1), start.task_state), params)  # noqa: B023
             m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
             v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, v, g)
             params = jax.tree.map(
@@ -201,16 +201,16 @@ def test_three_steps_of_adam_are_those_of_its_formula_with_exact_gradients(unit,
 
 
 @each_unit
-def test_a_step_moves_on_by_one_and_leaves_seed_and_draw_alone(unit, operation):
+def test_a_step_moves_on_by_one_and_leaves_the_seed_and_what_the_task_drew_alone(unit, operation):
     task = arithmetic(operation)
     state = started(unit, task)
     stepped, _ = compiled(unit).step(state, task, 3)
     assert state.step.tolist() == [0] * SEEDS and stepped.step.tolist() == [3] * SEEDS
     assert stepped.seed.tolist() == list(range(SEEDS))
-    np.testing.assert_array_equal(stepped.draw, state.draw)
+    np.testing.assert_array_equal(stepped.task_state, state.task_state)
 
 
-def test_parameters_and_draws_come_from_the_positions_of_their_purposes():
+def test_parameters_and_what_the_task_draws_come_from_the_positions_of_their_purposes():
     # Bitwise: our generator draws what JAX's own does. Purposes 0 and 1 are parameters and task.
     task = arithmetic("sub")
 
@@ -220,7 +220,7 @@ def test_parameters_and_draws_come_from_the_positions_of_their_purposes():
 
     state = started("nac", task)
     drawn = jax.jit(jax.vmap(expected))(jnp.arange(SEEDS, dtype=jnp.uint32))
-    assert_close((state.params, state.draw), drawn, rtol=0)
+    assert_close((state.params, state.task_state), drawn, rtol=0)
 
 
 # Evaluations
@@ -230,10 +230,11 @@ def test_parameters_and_draws_come_from_the_positions_of_their_purposes():
 def test_evaluations_are_what_numpy_finds(unit, operation):
     task = arithmetic(operation)
     state = planted(unit, task)
-    metrics = compiled(unit).evaluate(state, task)
-    assert set(metrics) == {"interpolation_mse", "extrapolation_mse", "sparsity_error", "solved"}
+    metrics, score, _ = compiled(unit).evaluate(state, task)
+    assert set(metrics) == {"interpolation_mse", "extrapolation_mse", "sparsity_error"}
+    np.testing.assert_array_equal(score, metrics["interpolation_mse"])
     for seed in range(SEEDS):
-        params, masks = of_seed(state, seed).params, of_seed(state, seed).draw
+        params, masks = of_seed(state, seed).params, of_seed(state, seed).task_state
         for name, inputs in (("interpolation_mse", INTERPOLATION), ("extrapolation_mse", EXTRAPOLATION)):
             expected = squared_error(unit, operation, params, inputs.astype(np.float64), masks)
             np.testing.assert_allclose(metrics[name][seed], expected, rtol=1e-5)
@@ -244,10 +245,10 @@ def test_evaluations_are_what_numpy_finds(unit, operation):
 
 def test_a_seed_is_solved_where_its_test_error_is_below_the_threshold():
     state = started("nac", arithmetic("sub"))
-    errors = np.sort(compiled("nac").evaluate(state, arithmetic("sub"))["extrapolation_mse"])
+    errors = np.sort(compiled("nac").evaluate(state, arithmetic("sub")).metrics["extrapolation_mse"])
     between = np.float32((errors[3] + errors[4]) / 2)
-    metrics = compiled("nac").evaluate(state, arithmetic("sub", threshold=between))
-    np.testing.assert_array_equal(metrics["solved"], metrics["extrapolation_mse"] <= errors[3])
+    metrics, _, solved = compiled("nac").evaluate(state, arithmetic("sub", threshold=between))
+    np.testing.assert_array_equal(solved, metrics["extrapolation_mse"] <= errors[3])
 
 
 def test_effective_weights_are_the_matrices_that_the_layers_declare():
@@ -256,7 +257,7 @@ def test_effective_weights_are_the_matrices_that_the_layers_declare():
         for n in (0, 1)
     }
     params["layers_1"] = jax.tree.map(lambda leaf: leaf[:2, :1], params["layers_1"])
-    model = two_layer("nalu", {}, hidden_size=2)
+    model = two_layer("nalu", {}, outputs=1, hidden_size=2)
     weights = jax.jit(lambda params: effective_weights(model, params, jnp.ones((4, 1))))(params)
     # tanh(0.5) σ(-1) and tanh(1.5) σ(-2); the gate's matrix is not among them.
     expected = {"layers_0": [np.full((4, 2), 0.124282445)], "layers_1": [np.full((2, 1), 0.107896317)]}
@@ -266,7 +267,7 @@ def test_effective_weights_are_the_matrices_that_the_layers_declare():
 @pytest.mark.parametrize("batch_size", [0, -1, 8.0, "8", None])
 def test_a_batch_size_that_is_no_positive_integer_is_refused(batch_size):
     with pytest.raises(ValueError, match=f"batch_size must be a positive integer, got {batch_size!r}"):
-        supervised(two_layer("nac", {}, hidden_size=2), optax.sgd, batch_size=batch_size, watch="interpolation_mse")
+        supervised(two_layer("nac", {}, outputs=1, hidden_size=2), optax.sgd, batch_size=batch_size)
 
 
 # Generators
@@ -279,26 +280,29 @@ def test_the_batch_of_a_step_is_drawn_by_the_generator_that_is_asked_for(generat
     _, metrics = compiled("nac", generator).step(state, task, 1)
     for seed in range(SEEDS):
         start = of_seed(state, seed)
-        expected = squared_error("nac", "sub", start.params, batch_at(seed, 0, generator=generator), start.draw)
+        expected = squared_error("nac", "sub", start.params, batch_at(seed, 0, generator=generator), start.task_state)
         np.testing.assert_allclose(metrics["loss"][seed], expected, rtol=1e-5)
 
 
+def traced(function, generator):
+    """The program of a learner's function for one seed, as JAX traces it."""
+    learner, problem = compiled("nac", generator).learner, problem_of(arithmetic("sub"))
+    seed = jax.ShapeDtypeStruct((), jnp.uint32)
+    given = seed if function == "init" else jax.eval_shape(learner.init, seed, problem)
+    return str(jax.make_jaxpr(getattr(learner, function))(given, problem))
+
+
 def test_tasks_and_first_parameters_do_not_depend_on_the_generator():
-    task = arithmetic("sub")
-    found = compiled("nac", "murmur").init(jnp.arange(SEEDS, dtype=jnp.uint32), task)
-    jax.tree.map(np.testing.assert_array_equal, found, started("nac", task))
+    assert traced("init", "murmur") == traced("init", "threefry2x32")
 
 
 def test_auto_draws_what_the_generator_of_the_devices_draws():
-    task = arithmetic("sub")
-    state = planted("nac", task)
-    found, expected = (compiled("nac", generator).step(state, task, 1) for generator in ("auto", "murmur"))
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert traced("step", "auto") == traced("step", "murmur") != traced("step", "threefry2x32")
 
 
 def test_a_generator_that_is_not_known_is_refused():
     with pytest.raises(ValueError, match="generator must be auto or one of murmur, pcg3d, threefry2x32, got 'mt19937'"):
-        supervised(single("nac", {}), optax.sgd, batch_size=8, watch="interpolation_mse", generator="mt19937")
+        supervised(single("nac", {}, outputs=1), optax.sgd, batch_size=8, generator="mt19937")
 
 
 # Learning
@@ -308,17 +312,17 @@ def test_a_nac_learns_to_subtract_in_6000_steps_whatever_its_seed():
     task = arithmetic("sub")
     state, _ = compiled("nac").step(started("nac", task), task, 6000)
     for seed in range(SEEDS):
-        params, masks = of_seed(state, seed).params, of_seed(state, seed).draw
+        params, masks = of_seed(state, seed).params, of_seed(state, seed).task_state
         # The test numbers lie outside the training range; 1e-8 is about the published threshold for subtraction.
         assert squared_error("nac", "sub", params, task.extrapolation.astype(np.float64), masks) < 1e-8
-    assert compiled("nac").evaluate(state, task)["solved"].all()
+    assert compiled("nac").evaluate(state, task).solved.all()
 
 
 def test_the_error_of_a_nalu_falls_to_a_tenth_in_3000_steps_whatever_its_seed():
     task = arithmetic("sub")
     state = started("nalu", task)
-    before = compiled("nalu").evaluate(state, task)["interpolation_mse"]
-    after = compiled("nalu").evaluate(compiled("nalu").step(state, task, 3000)[0], task)["interpolation_mse"]
+    before = compiled("nalu").evaluate(state, task).metrics["interpolation_mse"]
+    after = compiled("nalu").evaluate(compiled("nalu").step(state, task, 3000)[0], task).metrics["interpolation_mse"]
     assert (after < before / 10).all()
 
 
@@ -400,40 +404,55 @@ def columns(inputs):
 
 
 def test_the_penalties_of_a_network_are_those_that_its_units_declare():
-    assert declared_penalties(two_layer("nmu", {}, hidden_size=2), columns(4)) == {"neutral", "sparsity"}
-    assert declared_penalties(two_layer("nac_mul_sigma", {}, hidden_size=2), columns(4)) == {"neutral"}  # of its NAC
-    assert declared_penalties(single("nac_mul_sigma", {}), columns(2)) == set()
-    assert declared_penalties(single("real_npu_modified", {}), columns(2)) >= {"l1", "unit_size", "gate"}
+    assert declared_penalties(two_layer("nmu", {}, outputs=1, hidden_size=2), columns(4)) == {"r_z", "sparsity"}
+    assert declared_penalties(two_layer("nac_mul_sigma", {}, outputs=1, hidden_size=2), columns(4)) == {"r_z"}
+    assert declared_penalties(single("nac_mul_sigma", {}, outputs=1), columns(2)) == set()
+    assert declared_penalties(single("real_npu_modified", {}, outputs=1), columns(2)) >= {"l1", "unit_size", "gate"}
 
 
-PENALISED = Setup(arithmetic("mul"), {"learning_rate": np.float32(1.0), "penalties": {}})
+PLAIN = Problem(arithmetic("mul"), Hyperparameters(np.float32(1e-3), {}))
 
 
 def with_penalties(**weighted):
-    """The setup with penalties."""
-    return PENALISED._replace(numbers=PENALISED.numbers | {"penalties": {n: as_numbers(p) for n, p in weighted.items()}})
+    """The problem with penalties."""
+    penalties = {name: as_numbers(penalty) for name, penalty in weighted.items()}
+    return PLAIN._replace(hyperparameters=PLAIN.hyperparameters._replace(penalties=penalties))
 
 
 @functools.cache
 def descending(unit, network=two_layer):
-    """A learner that goes straight down the gradient, compiled, with parameters that no projection or kink is near to."""
+    """A learner that goes straight down the gradient, its step and evaluation compiled."""
     options = {} if network is single else {"hidden_size": 2}
-    learner = supervised(
-        network(unit, {}, **options), optax.sgd, batch_size=BATCH, watch="interpolation_mse", generator="threefry2x32"
+    learner = supervised(network(unit, {}, outputs=1, **options), optax.sgd, batch_size=BATCH)
+    return learner._replace(step=jax.jit(learner.step), evaluate=jax.jit(learner.evaluate))
+
+
+@functools.cache
+def masks_of(seed, inputs=4):
+    """What the tasks of this file draw for a seed: slices of one or two of four inputs, or of one of two."""
+    return Disjoint(1, inputs // 2).masks(key_at(Purpose.TASK, jnp.uint32(seed)), inputs)
+
+
+def state_at(learner, problem, params, seed=3, step=0):
+    """The state of a seed whose parameters are given, as a list of arrays."""
+    shapes = jax.eval_shape(learner.init, jnp.uint32(seed), problem)
+    assert jax.tree.leaves(shapes.opt_state) == []
+    given = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in params]
+    assert jax.tree.leaves(shapes.params) == given
+    return shapes._replace(
+        seed=jnp.uint32(seed),
+        step=jnp.int32(step),
+        params=jax.tree.unflatten(jax.tree.structure(shapes.params), params),
+        task_state=masks_of(seed, len(problem.task.interpolation)),
+        learner_state=jnp.float32(jnp.inf),
     )
-    return learner, jax.jit(learner.step)
 
 
-def moved(unit, setup, params, **fields):
-    """How far one step at learning rate 1e-3 moves each parameter, and its loss, f64."""
-    learner, step = descending(unit)
-    setup = setup._replace(numbers=setup.numbers | {"learning_rate": np.float32(1e-3)})
-    state = learner.init(jnp.uint32(3), setup)
-    leaves, structure = jax.tree.flatten(state.params)
-    state = state._replace(params=jax.tree.unflatten(structure, params), **fields)
-    stepped, metrics = step(state, setup)
+def moved(unit, problem, params, step=0):
+    """How far a step at learning rate 1e-3 moves each parameter, and its loss, f64."""
+    learner = descending(unit)
+    stepped, metrics = learner.step(state_at(learner, problem, params, step=step), problem)
     steps = [np.asarray(new, np.float64) - old for new, old in zip(jax.tree.leaves(stepped.params), params, strict=True)]
-    assert [s.shape for s in steps] == [leaf.shape for leaf in leaves]
     return steps, float(metrics["loss"])
 
 
@@ -446,7 +465,7 @@ PENALTY_SLOPES = [np.array([[1, -1], [-1, 1], [1, -1], [-1, -1]]) / 8, np.array(
 @pytest.mark.parametrize("weight", [0.5, 20.0])
 def test_the_gradient_is_that_of_the_loss_and_of_each_penalty_times_its_weight_in_all_layers(weight):
     params = [NAU_WEIGHTS, NMU_WEIGHTS]
-    plain, _ = moved("nmu", PENALISED, params)
+    plain, _ = moved("nmu", PLAIN, params)
     penalised, _ = moved("nmu", with_penalties(sparsity=Penalty(weight)), params)
     for with_it, without, slope in zip(penalised, plain, PENALTY_SLOPES, strict=True):
         # Weights of size 1 are known to 6e-8, and so their steps of 1e-3.
@@ -457,75 +476,86 @@ def test_the_penalty_follows_the_step_of_the_seed():
     params = [NAU_WEIGHTS, NMU_WEIGHTS]
     ramp = with_penalties(sparsity=Penalty(20.0, start=100, end=200))
     for step, weight in ((100, 0.0), (150, 10.0), (200, 20.0)):
-        at = {"step": jnp.int32(step)}
-        plain, penalised = moved("nmu", PENALISED, params, **at)[0], moved("nmu", ramp, params, **at)[0]
+        plain, penalised = moved("nmu", PLAIN, params, step)[0], moved("nmu", ramp, params, step)[0]
         for with_it, without, slope in zip(penalised, plain, PENALTY_SLOPES, strict=True):
             np.testing.assert_allclose(with_it - without, -1e-3 * weight * slope, rtol=1e-5, atol=2e-7)
 
 
 def test_the_loss_that_is_reported_is_without_penalties():
     params = [NAU_WEIGHTS, NMU_WEIGHTS]
-    assert moved("nmu", PENALISED, params)[1] == moved("nmu", with_penalties(sparsity=Penalty(20.0)), params)[1] > 0
+    assert moved("nmu", PLAIN, params)[1] == moved("nmu", with_penalties(sparsity=Penalty(20.0)), params)[1] > 0
 
 
-@pytest.mark.parametrize("penalties", [{}, {"size": Penalty(20.0)}, {"sparsity": Penalty(0.0)}], ids=str)
+@pytest.mark.parametrize("penalties", [{}, {"saturation": Penalty(20.0)}, {"sparsity": Penalty(0.0)}], ids=str)
 def test_penalties_that_are_not_named_do_nothing(penalties):
     params = [NAU_WEIGHTS, NMU_WEIGHTS]
-    found, expected = moved("nmu", with_penalties(**penalties), params)[0], moved("nmu", PENALISED, params)[0]
+    found, expected = moved("nmu", with_penalties(**penalties), params)[0], moved("nmu", PLAIN, params)[0]
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_a_penalty_that_waits_acts_once_an_evaluation_has_shown_an_error_below_its_bound():
-    learner, step = descending("nmu")
+    learner = descending("nmu")
     low, high = (with_penalties(sparsity=Penalty(20.0, below=bound)) for bound in (1e-6, 1e6))
-    plain = learner.init(jnp.uint32(0), PENALISED)
-    shown = learner.observe(plain, learner.evaluate(plain, PENALISED))
-    assert 1e-6 < float(shown.memory) < 1e6 and float(plain.memory) == np.inf
-    unpenalised = jax.tree.leaves(step(plain, PENALISED)[0].params)
-    for state, setup, acts in ((plain, high, False), (shown, low, False), (shown, high, True)):
-        found = jax.tree.leaves(step(state, setup)[0].params)
+    plain = state_at(learner, PLAIN, [NAU_WEIGHTS, NMU_WEIGHTS])
+    shown = learner.observe(plain, learner.evaluate(plain, PLAIN))
+    assert 1e-6 < float(shown.learner_state) < 1e6
+    unpenalised = jax.tree.leaves(learner.step(plain, PLAIN)[0].params)
+    for state, problem, acts in ((plain, high, False), (shown, low, False), (shown, high, True)):
+        found = jax.tree.leaves(learner.step(state, problem)[0].params)
         assert all(np.array_equal(a, b) for a, b in zip(found, unpenalised, strict=True)) is not acts
+
+
+def test_before_the_first_evaluation_no_error_has_been_shown():
+    assert started("nac", arithmetic("sub")).learner_state.tolist() == [np.inf] * SEEDS
 
 
 # Projection
 
 
-def loss_at(unit, params, state, setup):
-    """The loss of a state's next batch at some parameters."""
-    batch = setup.task.sample(key_at(Purpose.TRAINING, state.seed, state.step), state.draw, BATCH)
-    return setup.task.loss(single(unit, {}).apply({"params": params}, batch.inputs), batch)
+def nau(x, w):
+    return w.T @ x
+
+
+def nmu(x, w):
+    return np.prod(w[:, :, None] * x[:, None] + 1 - w[:, :, None], axis=0)
 
 
 @pytest.mark.parametrize(
-    ("unit", "rate", "lower", "upper"),
-    [("nau", 0.3, -1, 1), ("nmu", 0.3, 0, 1), ("nmu_unbounded", 0.1, -np.inf, np.inf)],
+    ("unit", "formula", "rate", "lower", "upper"),
+    [("nau", nau, 0.3, -1, 1), ("nmu", nmu, 0.3, 0, 1), ("nmu_unbounded", nmu, 0.1, -np.inf, np.inf)],
 )
-def test_bounded_parameters_are_moved_back_to_their_interval_after_each_step(unit, rate, lower, upper):
+def test_bounded_parameters_are_moved_back_to_their_interval_after_each_step(unit, formula, rate, lower, upper):
     # At these rates weights leave [-1, 1] and [0, 1] at once; those that are not bounded may.
-    learner, step = descending(unit, single)
-    setup = Setup(arithmetic("mul"), {"learning_rate": np.float32(rate), "penalties": {}})
-    state, wanted = learner.init(jnp.uint32(0), setup), []
-    for _ in range(2):
-        gradient = jax.grad(lambda params, state=state: loss_at(unit, params, state, setup))(state.params)
-        [wished] = jax.tree.leaves(jax.tree.map(lambda p, g: p - np.float32(rate) * g, state.params, gradient))
-        wanted.append(wished)
-        state, _ = step(state, setup)
+    learner, masks = descending(unit, single), np.asarray(masks_of(0), np.float64)
+    problem = Problem(arithmetic("mul"), Hyperparameters(np.float32(rate), {}))
+    state, largest = state_at(learner, problem, [np.float32([[0.3], [0.6], [0.4], [0.7]])], seed=0), 0
+    for step in range(2):
+        x = batch_at(0, step)
+
+        def loss(w, x=x):
+            return np.mean((formula(x, w)[0] - np.prod(masks.T @ x, axis=0)) ** 2)
+
+        w = np.asarray(jax.tree.leaves(state.params)[0], np.float64)
+        wished = w - np.float32(rate) * gradient(loss, w)
+        largest = max(largest, np.abs(wished).max())
+        state, _ = learner.step(state, problem)
         found = np.asarray(jax.tree.leaves(state.params)[0])
         np.testing.assert_allclose(found, np.clip(wished, lower, upper), rtol=1e-4, atol=1e-5)
         assert ((lower <= found) & (found <= upper)).all()
-    assert np.max(np.abs(wanted)) > 1.1
+    assert largest > 1.1
 
 
 # Noise
 
 
-def noisy(unit="snmu"):
-    """A single unit of two inputs, a learner of it, and its setup, whose task is to multiply."""
-    learner, step = descending(unit, single)
-    task = dataclasses.replace(
-        arithmetic("mul"), subsets=Disjoint(1, 1), interpolation=INTERPOLATION[:2], extrapolation=EXTRAPOLATION[:2]
-    )
-    return learner, step, Setup(task, {"learning_rate": np.float32(1e-3), "penalties": {}})
+SNMU_WEIGHTS = np.float32([[0.35], [0.8]])
+
+
+def noisy():
+    """A learner of a single unit of two inputs, and its problem, which is to multiply them."""
+    fixed = {"interpolation": INTERPOLATION[:2], "extrapolation": EXTRAPOLATION[:2]}
+    task = arithmetic("mul", subsets=Disjoint(1, 1), **fixed)
+    return descending("snmu", single), Problem(task, Hyperparameters(np.float32(1e-3), {}))
 
 
 def noise_at(seed, step, shape=(2, BATCH)):
@@ -545,16 +575,14 @@ def noise_at(seed, step, shape=(2, BATCH)):
 
 def test_the_loss_of_a_step_is_that_of_the_noise_of_its_position():
     # Mistry, Farrahi & Hare 2022: y = Π (w n x + 1 - w) / Π (w n + 1 - w).
-    learner, step, setup = noisy()
-    losses = set()
+    learner, problem = noisy()
+    losses, w = set(), SNMU_WEIGHTS.astype(np.float64)
     for seed in (0, 5):
         for t in (0, 1, 7):
-            state = learner.init(jnp.uint32(seed), setup)._replace(step=jnp.int32(t))
-            w, x = np.asarray(jax.tree.leaves(state.params)[0], np.float64), batch_at(seed, t, inputs=2)
-            n = noise_at(seed, t)
+            x, n = batch_at(seed, t, inputs=2), noise_at(seed, t)
             assert n.min() >= 1 and n.max() <= 5 and len(np.unique(n)) == n.size
             outputs = np.prod(w * n * x + 1 - w, axis=0) / np.prod(w * n + 1 - w, axis=0)
-            _, metrics = step(state, setup)
+            _, metrics = learner.step(state_at(learner, problem, [SNMU_WEIGHTS], seed, t), problem)
             losses.add(float(metrics["loss"]))
             np.testing.assert_allclose(metrics["loss"], np.mean((outputs - x[0] * x[1]) ** 2), rtol=1e-5)
     assert len(losses) == 6
@@ -566,12 +594,11 @@ def test_noise_differs_between_steps_and_seeds():
 
 
 def test_evaluations_are_without_noise_and_the_same_at_every_step():
-    learner, _, setup = noisy()
-    state = learner.init(jnp.uint32(0), setup)
-    found = [learner.evaluate(state._replace(step=jnp.int32(step)), setup) for step in (0, 1000)]
+    learner, problem = noisy()
+    found = [learner.evaluate(state_at(learner, problem, [SNMU_WEIGHTS], step=t), problem).metrics for t in (0, 1000)]
     assert float(found[0]["interpolation_mse"]) == float(found[1]["interpolation_mse"])
     # An NMU's formula: Π (w x + 1 - w).
-    w = np.asarray(jax.tree.leaves(state.params)[0], np.float64)
+    w = SNMU_WEIGHTS.astype(np.float64)
     for name, x in (("interpolation", INTERPOLATION[:2]), ("extrapolation", EXTRAPOLATION[:2])):
         outputs = np.prod(w * x + 1 - w, axis=0)
         np.testing.assert_allclose(found[0][f"{name}_mse"], np.mean((outputs - x[0] * x[1]) ** 2), rtol=1e-5)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, PartitionSpec
 
-from nalu_jax import trunks
-from nalu_jax.registry import TRUNKS
-from nalu_jax.trunks import Trunk
+from nalu_jax.networks import trunks
+from nalu_jax.networks.trunks import Trunk
+from nalu_jax.registry import READERS
 
 # Filters and hidden size, from the papers.
 SIZES = {"trask": (10, 20, 50), "madsen_johansen": (20, 50, 500), "segui": (32, 32, 32)}
@@ -57,7 +57,7 @@ def assert_close(found, expected):
 @pytest.mark.parametrize("name", SIZES)
 def test_a_trunk_is_the_network_of_its_paper(name):
     first, second, hidden = SIZES[name]
-    trunk, images = TRUNKS[name](features=10), digits(7)
+    trunk, images = READERS[name](features=10), digits(7)
     params = started(trunk, images)
     assert jax.tree.map(jnp.shape, params) == {
         "conv_1_kernel": (first, 5, 5, 1),
@@ -73,7 +73,7 @@ def test_a_trunk_is_the_network_of_its_paper(name):
 
 
 def test_the_registry_has_a_test_of_every_trunk():
-    assert set(TRUNKS) == set(SIZES)
+    assert set(READERS) == set(SIZES)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (50, 50), (100, 100), (19, 30)])
@@ -140,7 +140,7 @@ def test_pieces_give_what_all_images_give_at_once(monkeypatch):
 
 
 def test_memory_does_not_grow_with_the_number_of_images_but_for_what_goes_in_and_out():
-    trunk = TRUNKS["trask"](features=10)
+    trunk = READERS["trask"](features=10)
 
     def temporary(n):
         images = jax.ShapeDtypeStruct((28, 28, n), jnp.float32)

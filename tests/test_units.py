@@ -24,6 +24,7 @@ GOLDEN = json.loads((Path(__file__).parent / "golden_units.json").read_text())["
 INPUTS, FEATURES = 4, 2
 X = np.random.RandomState(0).normal(size=(5, INPUTS)).astype(np.float32)
 X[0, 1] = 0  # and about half of the others are negative
+X[2] = 0
 
 each_unit = pytest.mark.parametrize("name", UNITS)
 NOISE = {"training": jax.random.key(7, impl="rbg")}  # what a learner gives a unit while it takes a step
@@ -47,12 +48,13 @@ def inputs_of(name):
 def initial(unit, inputs=INPUTS, key=0):
     """Fresh parameters without their intervals; of the generator that compiles fastest."""
     key = jax.random.key(key, impl="rbg") if isinstance(key, int) else key
-    return unbox(unit.init(key, jnp.ones((1, inputs)))["params"])
+    # Compiled, so that nothing but the parameters is computed.
+    return unbox(jax.jit(lambda key: unit.init(key, jnp.ones((1, inputs)))["params"])(key))
 
 
 @cache
-def params_of(name, inputs=INPUTS):
-    return initial(UNITS[name](FEATURES), inputs)
+def params_of(name):
+    return jax.tree.map(lambda leaf: leaf[0], params_of_seeds(name))
 
 
 @cache
@@ -226,13 +228,12 @@ def test_a_float64_unit_of_float64_inputs_returns_float64(name):
 # Combined with what Flax has
 
 
-@each_unit
+@one_of_each_family
 def test_units_in_a_sequential_are_applied_one_after_the_other(name):
-    first, last = params_of(name), params_of(name, inputs=outputs_of(name))
-    unit = UNITS[name](FEATURES)
-    x = inputs_of(name)
-    stacked = apply(nn.Sequential([unit, UNITS[name](FEATURES)]), {"layers_0": first, "layers_1": last}, x)
-    np.testing.assert_array_equal(stacked, apply(unit, last, apply(unit, first, x)))
+    unit, first = UNITS[name](FEATURES), params_of(name)
+    last = initial(unit, inputs=FEATURES)
+    stacked = apply(nn.Sequential([unit, UNITS[name](FEATURES)]), {"layers_0": first, "layers_1": last})
+    np.testing.assert_array_equal(stacked, apply(unit, last, apply(unit, first)))
 
 
 class Recurrent(nn.Module):
@@ -259,9 +260,8 @@ def test_a_unit_is_a_recurrent_cell_under_scan(name):
         Recurrent(UNITS[name](FEATURES)).init_with_output, jax.random.key(0), hidden, XS
     )
     assert (last, every.shape) == (hidden, (5, 3, outputs_of(name)))
-    assert jax.tree.map(jnp.shape, unbox(variables["params"]["unit"])) == jax.tree.map(
-        jnp.shape, params_of(name, inputs=2 + outputs_of(name))
-    )
+    _, alone = shapes_of(UNITS[name](FEATURES), np.ones((1, 2 + outputs_of(name))))
+    assert variables["params"]["unit"] == alone["params"]
 
 
 @one_of_each_family
@@ -282,10 +282,16 @@ def to_nnx(unit):
 
 
 @each_unit
+def test_a_unit_has_the_same_parameters_as_a_module_of_nnx(name):
+    module = nnx.eval_shape(lambda: nnx.bridge.ToNNX(UNITS[name](FEATURES), rngs=nnx.Rngs(0)).lazy_init(X))
+    params = {key: variable.get_value() for key, variable in nnx.state(module, nnx.Param).items()}
+    assert params == unbox(shapes_of(UNITS[name](FEATURES))[1]["params"])
+
+
+@one_of_each_family
 def test_a_unit_computes_the_same_as_a_module_of_nnx(name):
     module, params = to_nnx(UNITS[name](FEATURES))
-    x = inputs_of(name)
-    np.testing.assert_array_equal(module(x), apply(UNITS[name](FEATURES), params, x))
+    np.testing.assert_array_equal(module(X), apply(UNITS[name](FEATURES), params))
 
 
 @pytest.mark.parametrize("name", ["nau", "nmru", "gated_nau_nmu", "real_npu_modified"])
@@ -351,11 +357,26 @@ class TestInAnExistingModelInPlaceOfDense:
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: f"{case['unit']}-{case['in']}-to-{case['out']}")
-def test_a_unit_with_golden_parameters_gives_the_golden_outputs(case):
-    params = {name: np.array(value, np.float32) for name, value in case["params"].items()}
-    y = jax.jit(UNITS[case["unit"]](case["out"]).apply)({"params": params}, np.array(case["x"], np.float32))
-    # Float32 against float64 values.
+def test_a_unit_with_golden_parameters_gives_the_golden_outputs_and_gradients(case):
+    unit, params = UNITS[case["unit"]](case["out"]), jax.tree.map(np.float32, case["params"], is_leaf=is_list)
+    x, cotangent = np.array(case["x"], np.float32), np.array(case["cotangent"], np.float32)
+    y, gradients = jax.jit(output_and_gradients, static_argnums=0)(unit, params, x, cotangent)
+    # Float32 against float64 values; gradients cancel.
     np.testing.assert_allclose(y, case["y"], rtol=1e-5, atol=1e-6)
+    for gradient, expected in zip(gradients, (case["grads"], case["grad_x"]), strict=True):
+        ours, golden = (jax.tree.leaves(jax.tree.map(np.array, tree, is_leaf=is_list)) for tree in (gradient, expected))
+        for mine, theirs in zip(ours, golden, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
+
+
+def is_list(value):
+    return isinstance(value, list)
+
+
+def output_and_gradients(unit, params, x, cotangent):
+    """y, and the gradients of sum(y · cotangent) with respect to the parameters and the input."""
+    y, pullback = jax.vjp(lambda params, x: apply(unit, params, x), params, x)
+    return y, pullback(cotangent)
 
 
 @pytest.mark.parametrize(
@@ -526,12 +547,10 @@ def domain_parameters(operation, side):
 
 PLANTED = {
     "nac": lambda operation, side: cell(operation),
-    "nac_rz": lambda operation, side: cell(operation),
     "nac_bias": lambda operation, side: cell(operation) | {"b": jnp.zeros(1)},
     "nac_mul": lambda operation, side: cell(operation),
     "nac_mul_sigma": lambda operation, side: {"w_hat": column(BIG, BIG)},
     "nac_mul_nmu": weights_of,
-    "nac_mul_nmu_rz": weights_of,
     "nalu": nalu_parameters,
     "nalu_separate": partial(nalu_parameters, cells=("_add", "_mul")),
     "nalu_bias": lambda operation, side: with_bias(nalu_parameters(operation, side), operation),
@@ -548,9 +567,7 @@ PLANTED = {
     "inalu_original": inalu_parameters,
     "inalu_shared": partial(inalu_parameters, cells=("",)),
     "nau": weights_of,
-    "nau_rz": weights_of,
     "nmu": weights_of,
-    "nmu_rz": weights_of,
     "nmu_unregularised": weights_of,
     "nmu_unbounded": weights_of,
     "nmu_unbounded_unregularised": weights_of,
@@ -632,16 +649,16 @@ FROM_0, FROM_1 = 8.625 / 4, 3.25 / 4
 @pytest.mark.parametrize(
     ("name", "params", "penalties"),
     [
-        ("nau", {"w": W}, {"sparsity": HALF, "neutral": FROM_0}),
+        ("nau", {"w": W}, {"sparsity": HALF, "r_z": FROM_0}),
         ("nru", {"w": W}, {"sparsity": HALF}),
-        ("nmu", {"w": SIZES}, {"sparsity": HALF, "neutral": FROM_1}),
-        ("snmu", {"w": SIZES}, {"sparsity": HALF, "neutral": FROM_1}),
+        ("nmu", {"w": SIZES}, {"sparsity": HALF, "r_z": FROM_1}),
+        ("snmu", {"w": SIZES}, {"sparsity": HALF, "r_z": FROM_1}),
         # The size of each of the four weights is tanh 1 · σ(0).
-        ("nac", {"w_hat": [[1.0, -1.0]] * 2, "m_hat": [[0.0, 0.0]] * 2}, {"neutral": (1 - np.tanh(1) / 2) * (4 + 9) / 2}),
+        ("nac", {"w_hat": [[1.0, -1.0]] * 2, "m_hat": [[0.0, 0.0]] * 2}, {"r_z": (1 - np.tanh(1) / 2) * (4 + 9) / 2}),
         (
             "nac_mul_nmu",
             {"w": SIZES},
-            {"sparsity": HALF, "neutral": (0.75 * (1 - np.log(2 + 1e-7)) ** 2 + 0.625 * (1 - np.log(3 + 1e-7)) ** 2) / 4},
+            {"sparsity": HALF, "r_z": (0.75 * (1 - np.log(2 + 1e-7)) ** 2 + 0.625 * (1 - np.log(3 + 1e-7)) ** 2) / 4},
         ),
         ("nmru", {"w": [*SIZES, [0.0, 1.0], [1.0, 0.0]]}, {"sparsity": HALF / 2}),
         ("gated_nau_nmu", {"w_add": W, "w_mul": [[0.0, 0.5], [1.0, 1.0]], "g": W}, {"sparsity": HALF + 0.125}),
@@ -663,12 +680,12 @@ FROM_0, FROM_1 = 8.625 / 4, 3.25 / 4
                 "m_hat_mul": [[0.0, 0.0], [0.0, 0.0]],
                 "g": [16.0, -24.0],
             },
-            {"size": 5 + 10 + 0 + 20 + 2},
+            {"saturation": 5 + 10 + 0 + 20 + 2},
         ),
         (
             "inalu_shared",
             {"w_hat": [[0.0, 20.0], [-20.0, 25.0]], "m_hat": [[10.0, -10.0], [10.0, -10.0]], "g": [16.0, -24.0]},
-            {"size": 5 + 10 + 2},
+            {"saturation": 5 + 10 + 2},
         ),
         ("mc_fc", {"r": [[1.0, -1.0], [0.0, 2.0]], "w": [1.0, 2.0], "b": [0.0, 3.0]}, {"spread": -(1.5 + 2.5 + 4.5)}),
         (

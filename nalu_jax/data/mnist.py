@@ -21,10 +21,18 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
-from nalu_jax.checkpoint import write_atomic
+from nalu_jax.faults import EnvironmentFault
 from nalu_jax.registry import nearest
+from nalu_jax.storage.files import write_atomic
+from nalu_jax.types import Array
+
+# What pixels on [0, 1] are normalised with: mean and standard deviation of MNIST's training images.
+MEAN, DEVIATION = 0.1307, 0.3081
+# Seeds of the fixed batches that tasks make of validation and test images.
+VALIDATION_SEED, TEST_SEED = 47430696, 88253339
 
 SOURCES = ("embedded", "mnist", "fashion_mnist")
 INSTALL = 'pip install "nalu_jax[images]"'
@@ -60,8 +68,8 @@ class Digits(NamedTuple):
     test: Images
 
 
-class DataFault(Exception):
-    """Images that cannot be had, or that are not what they should be."""
+class DataFault(EnvironmentFault):
+    """Data that are missing, or that fail their checksum."""
 
 
 class File(NamedTuple):
@@ -336,3 +344,13 @@ def read_idx(data: bytes) -> np.ndarray:
     if found > expected:
         raise DataFault(f"IDX data are followed by {found - expected:,} bytes beyond the {expected:,} of their header")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def normalised(pixels: Array) -> Array:
+    """Pixels u8[...] as networks get them, f32[...]."""
+    return (pixels.astype(jnp.float32) / 255 - MEAN) / DEVIATION
+
+
+def denormalised(images: Array | np.ndarray) -> np.ndarray:
+    """Brightness on [0, 1] of images that were ``normalised``, f32[...]."""
+    return np.asarray(images) * DEVIATION + MEAN

@@ -1,7 +1,8 @@
-"""Sequences of digits: see them one after another, hear only what they come to, and go on where training ended."""
+"""Running totals over sequences of MNIST digits: counts, sums and products, tested on longer sequences."""
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -10,12 +11,8 @@ import numpy as np
 
 from nalu_jax.data import mnist
 from nalu_jax.registry import TASKS
-from nalu_jax.tasks.base import Description
+from nalu_jax.tasks.base import TaskSpec
 from nalu_jax.types import Array, Batch, Metrics, Sequences
-
-# What images of MNIST are normalised with: mean and standard deviation of its training pixels on [0, 1].
-MEAN, DEVIATION = 0.1307, 0.3081
-VALIDATION_SEED, TEST_SEED = 47430696, 88253339
 
 
 @jax.tree_util.register_dataclass
@@ -38,30 +35,33 @@ class SequenceTask:
         del key
         return ()
 
-    def sample(self, key: Array, draw: tuple[()], batch_size: int) -> Batch:
-        """A fresh training batch of sequences whose digits are uniformly random."""
-        del draw
+    def sample(self, key: Array, task_state: tuple[()], batch_size: int) -> Batch:
+        """A fresh training batch of sequences [train_length, batch_size] whose digits are uniformly random."""
+        del task_state
         chosen = jax.random.randint(key, (self.train_length * batch_size,), 0, len(self.labels))
         order = jnp.arange(len(chosen)).reshape(self.train_length, batch_size)
-        return self.label(self.pixels[chosen], self.labels[chosen], order)
+        return self.make_batch(self.pixels[chosen], self.labels[chosen], order)
 
-    def evaluations(self, draw: tuple[()]) -> dict[str, Batch]:
+    def evaluations(self, task_state: tuple[()]) -> dict[str, Batch]:
         """The validation batch "interpolation", as long as in training, and the test batch "extrapolation", the longest."""
-        del draw
-        return {"interpolation": self.label(*self.validation), "extrapolation": self.label(*self.test)}
+        del task_state
+        return {"interpolation": self.make_batch(*self.validation), "extrapolation": self.make_batch(*self.test)}
 
-    def label(self, pixels: Array, labels: Array, order: Array) -> Batch:
-        """Sequences of images in an order, with what they have come to at each place, f32[out, time, batch]."""
-        images = (jnp.moveaxis(pixels, 0, -1).astype(jnp.float32) / 255 - MEAN) / DEVIATION
+    def make_batch(self, pixels: Array, labels: Array, order: Array) -> Batch:
+        """Sequences of images with their running totals.
+
+        Pixels u8[images, 28, 28], labels i32[images], order i32[time, batch] → targets f32[out, time, batch].
+        """
+        images = mnist.normalised(jnp.moveaxis(pixels, 0, -1))
         return Batch(Sequences(images, order), totals(self.total, labels[order]))
 
     def loss(self, outputs: Array, batch: Batch) -> Array:
-        """Mean squared error: at the last place, or over all places where the totals run."""
+        """Mean squared error at the last place, or over all places if ``running``: outputs f32[out, time, batch] → f32[]."""
         error = outputs - batch.targets
         return jnp.mean(jnp.square(error if self.running else error[:, -1]))
 
     def metrics(self, outputs: Array, batch: Batch) -> Metrics:
-        """Errors of the whole sequences, "mse" and "mae", and of shorter ones, their beginnings, as "mae_10".
+        """Errors of the whole sequences, "mse" and "mae", and of their beginnings, as "mae_10": outputs [out, time, batch].
 
         Of running totals they are means over all places up to the length, else of the place there. "accuracy" is how often
         the total of a single digit is right: the largest of several numbers, or the one number rounded.
@@ -72,10 +72,14 @@ class SequenceTask:
             here = error[:, :length] if self.running else error[:, length - 1]
             suffix = "" if length == error.shape[1] else f"_{length}"
             found |= {f"mse{suffix}": jnp.mean(jnp.square(here)), f"mae{suffix}": jnp.mean(jnp.abs(here))}
-        return found | {"accuracy": jnp.mean(right(outputs[:, 0], batch.targets[:, 0]).astype(jnp.float32))}
+        return found | {"accuracy": jnp.mean(is_correct(outputs[:, 0], batch.targets[:, 0]).astype(jnp.float32))}
+
+    def score(self, metrics: Metrics) -> Array:
+        """The squared validation error, f32[]."""
+        return metrics["interpolation_mse"]
 
     def solved(self, metrics: Metrics) -> Array:
-        """Whether the test error of the longest sequences is below the threshold."""
+        """Whether the squared test error of the longest sequences is below the threshold, bool[]."""
         return metrics["extrapolation_mse"] < self.threshold
 
 
@@ -88,16 +92,16 @@ def totals(total: str, digits: Array) -> Array:
     return jnp.cumprod(numbers, axis=1) if total == "product" else jnp.cumsum(numbers, axis=1)
 
 
-def right(outputs: Array, targets: Array) -> Array:
-    """Which totals [out, batch] of a single digit are right, bool[batch]."""
+def is_correct(outputs: Array, targets: Array) -> Array:
+    """Which totals of a single digit are right: outputs and targets f32[out, batch] → bool[batch]."""
     if len(outputs) > 1:
         return outputs.argmax(0) == targets.argmax(0)
     return jnp.round(outputs[0]) == targets[0]
 
 
 @dataclasses.dataclass(frozen=True)
-class DigitSequences(Description):
-    """What is to be learned: what a sequence of images of digits comes to.
+class DigitSequences(TaskSpec):
+    """What is to be learned: the running total over a sequence of images of digits.
 
     Training sequences are fresh for ever, each place an image drawn at random from the training images. Validation and
     test sequences are fixed, the same for all seeds, and made of images of their own; as many of them as there are images
@@ -114,6 +118,12 @@ class DigitSequences(Description):
     Raises ValueError for values that are impossible.
     """
 
+    columns: ClassVar[Mapping[str, str]] = {
+        "interpolation_mse": "interpolation",
+        "extrapolation_mse": "extrapolation",
+        "extrapolation_accuracy": "accuracy %",
+    }
+    threshold_metric: ClassVar[str] = "extrapolation_mse"
     total: ClassVar[str]
     running: ClassVar[bool] = False
     lowest: ClassVar[int] = 0  # of the digits that occur
@@ -151,14 +161,14 @@ class DigitSequences(Description):
 
     @functools.cached_property
     def task(self) -> SequenceTask:
-        """The arrays of the task. DataFault if the images cannot be had."""
+        """The arrays of the task. EnvironmentFault if the images cannot be had."""
         digits = mnist.load(self.data)
-        training = self.kept(digits.training)
+        training = self.occurring(digits.training)
         return SequenceTask(
             pixels=jnp.asarray(training.pixels),
             labels=jnp.asarray(training.labels, jnp.int32),
-            validation=self.fixed(digits.validation, self.train_length, VALIDATION_SEED),
-            test=self.fixed(digits.test, self.lengths[-1], TEST_SEED),
+            validation=self.fixed_sequences(digits.validation, self.train_length, mnist.VALIDATION_SEED),
+            test=self.fixed_sequences(digits.test, self.lengths[-1], mnist.TEST_SEED),
             threshold=jnp.float32(self.threshold),
             total=self.total,
             running=self.running,
@@ -166,14 +176,14 @@ class DigitSequences(Description):
             lengths=self.lengths,
         )
 
-    def kept(self, images: mnist.Images) -> mnist.Images:
+    def occurring(self, images: mnist.Images) -> mnist.Images:
         """The images of the digits that occur."""
         keep = images.labels >= self.lowest
         return mnist.Images(images.pixels[keep], images.labels[keep])
 
-    def fixed(self, images: mnist.Images, length: int, seed: int) -> tuple[Array, Array, Array]:
+    def fixed_sequences(self, images: mnist.Images, length: int, seed: int) -> tuple[Array, Array, Array]:
         """The images, their labels, and fixed sequences of them; the first digits differ while there are enough."""
-        pixels, labels = self.kept(images)
+        pixels, labels = self.occurring(images)
         rng = np.random.RandomState(seed)
         order = rng.randint(len(labels), size=(length, self.num_sequences))
         shuffled = rng.permutation(len(labels))[: self.num_sequences]
@@ -183,17 +193,17 @@ class DigitSequences(Description):
     def predictors(self) -> dict[str, dict[str, float]]:
         """The metrics of two predictors that see no image: rows to hold every table against.
 
-        "constant" always says the mean of what is heard in training, "mean" the mean total at each place.
+        "constant" always predicts the mean target of training, "true mean" the mean total at each place.
         """
         task = self.task
         share = np.bincount(np.asarray(task.labels), minlength=10) / len(task.labels)
         places = max(self.train_length, *self.lengths)
         means = np.stack([expected(self.total, share, place + 1) for place in range(places)], axis=1)  # [out, time]
-        heard = means[:, : self.train_length] if self.running else means[:, self.train_length - 1 : self.train_length]
-        said = {"constant": np.broadcast_to(heard.mean(1, keepdims=True), means.shape), "mean": means}
-        found: dict[str, dict[str, float]] = {predictor: {} for predictor in said}
+        targets = means[:, : self.train_length] if self.running else means[:, self.train_length - 1 : self.train_length]
+        predicted = {"constant": np.broadcast_to(targets.mean(1, keepdims=True), means.shape), "true mean": means}
+        found: dict[str, dict[str, float]] = {predictor: {} for predictor in predicted}
         for name, batch in task.evaluations(()).items():
-            for predictor, numbers in said.items():
+            for predictor, numbers in predicted.items():
                 outputs = jnp.asarray(numbers[:, : batch.targets.shape[1], None], jnp.float32)
                 metrics = task.metrics(jnp.broadcast_to(outputs, batch.targets.shape), batch)
                 found[predictor] |= {f"{name}_{metric}": float(value) for metric, value in metrics.items()}
@@ -210,7 +220,7 @@ def expected(total: str, probabilities: np.ndarray, length: int) -> np.ndarray:
 
 @TASKS.register("mnist_counting")
 class MnistCounting(DigitSequences):
-    """How often each of the ten digits came, heard at the end. Trask et al. 2018, section 4.2 and appendix C."""
+    """How often each of the ten digits came, supervised at the last place only. Trask et al. 2018, section 4.2."""
 
     total = "count"
     outputs = 10
@@ -218,14 +228,14 @@ class MnistCounting(DigitSequences):
 
 @TASKS.register("mnist_addition")
 class MnistAddition(DigitSequences):
-    """The sum of the digits, heard at the end. Trask et al. 2018, section 4.2 and appendix C."""
+    """The sum of the digits, supervised at the last place only. Trask et al. 2018, section 4.2 and appendix C."""
 
     total = "sum"
 
 
 @TASKS.register("mnist_sum")
 class MnistSum(DigitSequences):
-    """The running sum of the digits, heard at each of them. Madsen & Johansen 2020, section 4.3 and appendix."""
+    """The running sum of the digits, supervised at each of them. Madsen & Johansen 2020, section 4.3 and appendix."""
 
     total = "sum"
     running = True
@@ -233,7 +243,7 @@ class MnistSum(DigitSequences):
 
 @TASKS.register("mnist_product")
 class MnistProduct(DigitSequences):
-    """The running product of the digits 1 to 9, heard at each of them. Madsen & Johansen 2020, section 4.3 and appendix."""
+    """The running product of the digits 1 to 9, supervised at each of them. Madsen & Johansen 2020, section 4.3."""
 
     total = "product"
     running = True

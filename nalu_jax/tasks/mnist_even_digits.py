@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,7 @@ import numpy as np
 
 from nalu_jax.data import mnist
 from nalu_jax.registry import TASKS
-from nalu_jax.tasks.base import Description
-from nalu_jax.tasks.digit_sequences import DEVIATION, MEAN, TEST_SEED, VALIDATION_SEED
+from nalu_jax.tasks.base import TaskSpec
 from nalu_jax.types import Array, Batch, Metrics
 
 SIZE = 28  # of an image of MNIST, in pixels
@@ -43,34 +43,41 @@ class CanvasTask:
         del key
         return ()
 
-    def sample(self, key: Array, draw: tuple[()], batch_size: int) -> Batch:
-        """A fresh training batch."""
-        del draw
+    def sample(self, key: Array, task_state: tuple[()], batch_size: int) -> Batch:
+        """A fresh training batch, shaped as ``make_batch`` says."""
+        del task_state
         sizes = {"canvas": self.canvas, "distance": self.distance, "most": self.most_digits}
-        return self.label(*scatter(key, self.pixels, self.labels, batch_size, **sizes))
+        return self.make_batch(*scatter(key, self.pixels, self.labels, batch_size, **sizes))
 
-    def evaluations(self, draw: tuple[()]) -> dict[str, Batch]:
+    def evaluations(self, task_state: tuple[()]) -> dict[str, Batch]:
         """The batch "interpolation" of validation images and the batch "extrapolation" of test images."""
-        del draw
-        return {"interpolation": self.label(*self.validation), "extrapolation": self.label(*self.test)}
+        del task_state
+        return {"interpolation": self.make_batch(*self.validation), "extrapolation": self.make_batch(*self.test)}
 
-    def label(self, canvases: Array, even: Array) -> Batch:
+    def make_batch(self, canvases: Array, even: Array) -> Batch:
         """Normalised canvases f32[canvas, canvas, batch], and one-hot counts f32[most_digits + 1, batch]."""
         targets = (jnp.arange(self.most_digits + 1)[:, None] == even[None]).astype(jnp.float32)
-        return Batch((canvases.astype(jnp.float32) / 255 - MEAN) / DEVIATION, targets)
+        return Batch(mnist.normalised(canvases), targets)
 
     def loss(self, outputs: Array, batch: Batch) -> Array:
-        """Cross-entropy of softmax(outputs)."""
+        """Cross-entropy of softmax(outputs): f32[most_digits + 1, batch] → f32[]."""
         return -jnp.mean(jnp.sum(batch.targets * jax.nn.log_softmax(outputs, axis=0), axis=0))
 
     def metrics(self, outputs: Array, batch: Batch) -> Metrics:
-        """How often the most likely count is right, and the mean squared error of the probabilities (Brier 1950)."""
+        """How often the most likely count is right, "accuracy", and the squared error of the probabilities, "mse".
+
+        Outputs f32[most_digits + 1, batch] → f32[] each. The latter is the score of Brier 1950.
+        """
         right = outputs.argmax(0) == batch.targets.argmax(0)
         error = jax.nn.softmax(outputs, axis=0) - batch.targets
         return {"mse": jnp.mean(jnp.square(error)), "accuracy": jnp.mean(right.astype(jnp.float32))}
 
+    def score(self, metrics: Metrics) -> Array:
+        """The squared validation error, f32[]."""
+        return metrics["interpolation_mse"]
+
     def solved(self, metrics: Metrics) -> Array:
-        """Whether the test accuracy is at least the threshold."""
+        """Whether the test accuracy is at least the threshold, bool[]."""
         return metrics["extrapolation_accuracy"] >= self.threshold
 
 
@@ -134,7 +141,7 @@ compiled_scatter = jax.jit(scatter, static_argnames=("number", "canvas", "distan
 
 @TASKS.register("mnist_even_digits")
 @dataclasses.dataclass(frozen=True)
-class MnistEvenDigits(Description):
+class MnistEvenDigits(TaskSpec):
     """What is to be learned: how many of the digits on a canvas are even. Trask et al. 2018, section 4.6.
 
     The task is that of Seguí, Pujol & Vitrià 2015 (arXiv 1505.08082). Neither paper says how many digits there are or how
@@ -153,6 +160,13 @@ class MnistEvenDigits(Description):
 
     Raises ValueError for values that are impossible, or that leave no room for so many digits.
     """
+
+    columns: ClassVar[Mapping[str, str]] = {
+        "interpolation_mse": "interpolation",
+        "extrapolation_mse": "extrapolation",
+        "extrapolation_accuracy": "accuracy %",
+    }
+    threshold_metric: ClassVar[str] = "extrapolation_accuracy"
 
     data: str
     canvas: int
@@ -184,11 +198,6 @@ class MnistEvenDigits(Description):
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold must be a number from 0 to 1, got {self.threshold!r}")
 
-    @classmethod
-    def from_config(cls, **fields: Any) -> "MnistEvenDigits":
-        """The task from plain values."""
-        return cls(**fields)
-
     @property
     def outputs(self) -> int:
         """Numbers that a network puts out: one for each count."""
@@ -201,27 +210,27 @@ class MnistEvenDigits(Description):
 
     @functools.cached_property
     def task(self) -> CanvasTask:
-        """The arrays of the task. DataFault if the images cannot be had."""
+        """The arrays of the task. EnvironmentFault if the images cannot be had."""
         digits = mnist.load(self.data)
         return CanvasTask(
-            pixels=self.smaller(digits.training),
+            pixels=self.resized(digits.training),
             labels=jnp.asarray(digits.training.labels, jnp.int32),
-            validation=self.fixed(digits.validation, VALIDATION_SEED),
-            test=self.fixed(digits.test, TEST_SEED),
+            validation=self.fixed_canvases(digits.validation, mnist.VALIDATION_SEED),
+            test=self.fixed_canvases(digits.test, mnist.TEST_SEED),
             threshold=jnp.float32(self.threshold),
             canvas=self.canvas,
             distance=self.distance,
             most_digits=self.most_digits,
         )
 
-    def smaller(self, images: mnist.Images) -> Array:
+    def resized(self, images: mnist.Images) -> Array:
         """The images at the size of digits, u8[n, digit_size, digit_size]: means, rounded."""
         size, width = self.digit_size, SIZE // self.digit_size
         return jnp.asarray(np.rint(images.pixels.reshape(-1, size, width, size, width).mean((2, 4))), jnp.uint8)
 
-    def fixed(self, images: mnist.Images, seed: int) -> tuple[Array, Array]:
+    def fixed_canvases(self, images: mnist.Images, seed: int) -> tuple[Array, Array]:
         """Canvases of the images, u8[canvas, canvas, num_canvases], and even digits of each i32[num_canvases]."""
-        pixels, labels = self.smaller(images), jnp.asarray(images.labels, jnp.int32)
+        pixels, labels = self.resized(images), jnp.asarray(images.labels, jnp.int32)
         sizes = {"canvas": self.canvas, "distance": self.distance, "most": self.most_digits}
         made = []
         for piece in range(-(-self.num_canvases // EVALUATED)):
@@ -237,11 +246,11 @@ class MnistEvenDigits(Description):
         "always zero" says that no digit is even, "uniform" that all counts are as likely. The accuracy is the mean
         probability of the right count.
         """
-        said = {"always zero": np.eye(self.outputs)[0], "uniform": np.full(self.outputs, 1 / self.outputs)}
-        found: dict[str, dict[str, float]] = {predictor: {} for predictor in said}
+        predicted = {"always zero": np.eye(self.outputs)[0], "uniform": np.full(self.outputs, 1 / self.outputs)}
+        found: dict[str, dict[str, float]] = {predictor: {} for predictor in predicted}
         for name, (_, even) in {"interpolation": self.task.validation, "extrapolation": self.task.test}.items():
             targets = np.eye(self.outputs)[np.asarray(even)]
-            for predictor, probabilities in said.items():
+            for predictor, probabilities in predicted.items():
                 found[predictor] |= {
                     f"{name}_mse": float(np.mean((probabilities - targets) ** 2)),
                     f"{name}_accuracy": float(np.mean(targets @ probabilities)),

@@ -2,19 +2,19 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from nalu_jax.registry import TASKS
-from nalu_jax.tasks.base import Description
+from nalu_jax.tasks.base import TaskSpec
+from nalu_jax.tasks.operations import check_operation
 from nalu_jax.tasks.ranges import Range
-from nalu_jax.tasks.static_arithmetic import ArithmeticTask, arithmetic_task
+from nalu_jax.tasks.static_arithmetic import ARITHMETIC_COLUMNS, LINEAR_BASELINE, ArithmeticTask, arithmetic_task
 from nalu_jax.tasks.subsets import Overlapping
-
-OPERATIONS = ("add", "sub", "mul", "div")
 
 # Mistry, Farrahi & Hare 2022: the ranges of training, each with that of its test.
 RANGES = {
@@ -32,7 +32,7 @@ RANGES = {
 
 @TASKS.register("single_unit")
 @dataclasses.dataclass(frozen=True)
-class SingleUnit(Description):
+class SingleUnit(TaskSpec):
     """What is to be learned: t = f(a, b) with a and b two neighbours in the input x, x uniform on a range.
 
     Where the two stand is drawn for each seed; the other inputs mean nothing. Training and fixed batches are those of
@@ -49,7 +49,11 @@ class SingleUnit(Description):
     Raises ValueError for values that are impossible or that do not fit together.
     """
 
-    scored: ClassVar[bool] = True
+    columns: ClassVar[Mapping[str, str]] = ARITHMETIC_COLUMNS
+    numbers: ClassVar[tuple[str, ...]] = ("interpolation_range", "extrapolation_range")
+    score_baseline: ClassVar[Mapping[str, Any]] = LINEAR_BASELINE
+    threshold_metric: ClassVar[str] = "extrapolation_mse"
+    task_state_label: ClassVar[str] = "a, b"
 
     operation: str
     input_size: int
@@ -58,8 +62,7 @@ class SingleUnit(Description):
     epsilon: float
 
     def __post_init__(self):
-        if self.operation not in OPERATIONS:
-            raise ValueError(f"operation must be one of {', '.join(OPERATIONS)}, got {self.operation!r}")
+        check_operation(self.operation, ("add", "sub", "mul", "div"))
         if not isinstance(self.input_size, int) or self.input_size < 2:
             raise ValueError(f"input_size must be a whole number of at least 2, got {self.input_size!r}")
         if not 0 < self.epsilon < 1:

@@ -2,27 +2,23 @@
 
 import dataclasses
 import functools
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from nalu_jax.functional import linear
-from nalu_jax.registry import TASKS, Registry
-from nalu_jax.tasks.base import Description
+from nalu_jax.registry import TASKS
+from nalu_jax.tasks.base import TaskSpec
+from nalu_jax.tasks.operations import OPERATIONS, check_operation
 from nalu_jax.tasks.ranges import Range, uniform_on
 from nalu_jax.tasks.subsets import SUBSETS, Disjoint, Nested, Overlapping
 from nalu_jax.types import Array, Batch, Metrics
 
-OPERATIONS: Registry = Registry("operation")
-OPERATIONS.register("add")(lambda a, b: a + b)
-OPERATIONS.register("sub")(lambda a, b: a - b)
-OPERATIONS.register("mul")(lambda a, b: a * b)
-OPERATIONS.register("div")(lambda a, b: a / b)
-OPERATIONS.register("squared")(lambda a, b: a * a)
-OPERATIONS.register("root")(lambda a, b: a**0.5)
-
+ARITHMETIC_COLUMNS = {"interpolation_mse": "interpolation", "extrapolation_mse": "extrapolation"}
+LINEAR_BASELINE = {"unit.name": "linear"}
 ROWS = 10_000
 # The seeds of Madsen & Johansen's fixed batches; their code draws the same numbers from them.
 INTERPOLATION_SEED, EXTRAPOLATION_SEED = 43953907, 8689336
@@ -62,44 +58,48 @@ class ArithmeticTask:
         """Masks of this seed's subsets, f32[input_size, 2]."""
         return self.subsets.masks(key, len(self.interpolation))
 
-    def sample(self, key: Array, draw: Array, batch_size: int) -> Batch:
-        """A fresh training batch: inputs [input_size, batch_size], targets [1, batch_size]."""
-        return self.label(uniform_on(key, self.lows, self.width, (len(draw), batch_size)), draw)
+    def sample(self, key: Array, masks: Array, batch_size: int) -> Batch:
+        """A fresh training batch: inputs f32[input_size, batch_size], targets f32[1, batch_size]."""
+        return self.make_batch(uniform_on(key, self.lows, self.width, (len(masks), batch_size)), masks)
 
-    def evaluations(self, draw: Array) -> dict[str, Batch]:
-        """The validation batch "interpolation" and the test batch "extrapolation"."""
-        test = self.label(self.extrapolation, draw)
+    def evaluations(self, masks: Array) -> dict[str, Batch]:
+        """The validation batch "interpolation" and the test batch "extrapolation", f32[input_size, 10000] each."""
+        test = self.make_batch(self.extrapolation, masks)
         if self.beyond_training:
-            test = test._replace(keep=beyond(linear(self.extrapolation, draw).T, self.limit * draw.sum(0)))
-        return {"interpolation": self.label(self.interpolation, draw), "extrapolation": test}
+            test = test._replace(keep=beyond(linear(self.extrapolation, masks).T, self.limit * masks.sum(0)))
+        return {"interpolation": self.make_batch(self.interpolation, masks), "extrapolation": test}
 
-    def label(self, inputs: Array, draw: Array) -> Batch:
-        """The inputs with their targets."""
-        a, b = linear(inputs, draw)
-        return Batch(inputs, jax.lax.switch(self.operation, list(OPERATIONS.values()), a, b)[None])
+    def make_batch(self, inputs: Array, masks: Array) -> Batch:
+        """The inputs f32[input_size, batch] with their targets f32[1, batch]."""
+        a, b = linear(inputs, masks)
+        return Batch(inputs, jax.lax.switch(self.operation, [o.apply for o in OPERATIONS.values()], a, b)[None])
 
     def loss(self, outputs: Array, batch: Batch) -> Array:
-        """Mean squared error."""
+        """Mean squared error: outputs f32[1, batch] → f32[]."""
         return jnp.mean(jnp.square(outputs - batch.targets))
 
     def metrics(self, outputs: Array, batch: Batch) -> Metrics:
-        """Mean squared error over the rows that count."""
+        """Mean squared error over the rows that count, "mse": outputs f32[1, batch] → f32[]."""
         keep = None if batch.keep is None else batch.keep[None]
         return {"mse": jnp.mean(jnp.square(outputs - batch.targets), where=keep)}
 
+    def score(self, metrics: Metrics) -> Array:
+        """The validation error, f32[]."""
+        return metrics["interpolation_mse"]
+
     def solved(self, metrics: Metrics) -> Array:
-        """Whether the test error is below the threshold."""
+        """Whether the test error is below the threshold, bool[]."""
         return metrics["extrapolation_mse"] < self.threshold
 
 
 def beyond(sums, limits):
-    """Whether a or b exceeds its limit: sums [rows, 2], limits [2] → bool[rows]."""
+    """Whether a or b exceeds its limit: sums f32[rows, 2], limits f32[2] → bool[rows]."""
     return (sums > limits[None]).any(1)
 
 
 @TASKS.register("static_arithmetic")
 @dataclasses.dataclass(frozen=True)
-class StaticArithmetic(Description):
+class StaticArithmetic(TaskSpec):
     """What is to be learned: t = f(a, b) with a and b the sums of two subsets of the input x, x uniform on a range.
 
     Training batches are fresh for ever. The validation (interpolation) and test (extrapolation) inputs are one fixed batch
@@ -119,7 +119,11 @@ class StaticArithmetic(Description):
     Raises ValueError for values that are impossible or that do not fit together.
     """
 
-    scored: ClassVar[bool] = True
+    columns: ClassVar[Mapping[str, str]] = ARITHMETIC_COLUMNS
+    numbers: ClassVar[tuple[str, ...]] = ("interpolation_range", "extrapolation_range")
+    score_baseline: ClassVar[Mapping[str, Any]] = LINEAR_BASELINE
+    threshold_metric: ClassVar[str] = "extrapolation_mse"
+    task_state_label: ClassVar[str] = "a, b"
 
     operation: str
     input_size: int
@@ -129,7 +133,7 @@ class StaticArithmetic(Description):
     beyond_training: bool
 
     def __post_init__(self):
-        OPERATIONS[self.operation]
+        check_operation(self.operation)
         if self.input_size < 1:
             raise ValueError(f"input_size must be a positive integer, got {self.input_size!r}")
         self.subsets.check(self.input_size)
@@ -219,7 +223,7 @@ def simulated_threshold(task: StaticArithmetic, epsilon: float = 1e-5) -> float:
     In float64, averaged over 64 draws of the subsets, with ten million numbers in all (a relative standard error below one
     percent for every operation of the published settings).
     """
-    operation = OPERATIONS[task.operation]
+    operation = OPERATIONS[task.operation].apply
     keys = jax.random.split(jax.random.key(0), 64)
     draws = np.asarray(jax.vmap(lambda key: task.subsets.masks(key, task.input_size))(keys), np.float64)
     rng = np.random.RandomState(0)

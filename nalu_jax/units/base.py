@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from nalu_jax.recipes import PLAIN, Recipe
+from nalu_jax.recipes import DEFAULT_RECIPE, Recipe
 from nalu_jax.types import Array
 
 TRAINING = "training"
@@ -32,7 +32,7 @@ class Unit(nn.Module):
     # Which of "add", "sub", "mul" and "div" it can compute of two inputs, whatever their range.
     operations: ClassVar[tuple[str, ...]] = ()
     # How it was trained; of those that fit a task the first holds.
-    recipes: ClassVar[tuple[Recipe, ...]] = (PLAIN,)
+    recipes: ClassVar[tuple[Recipe, ...]] = (DEFAULT_RECIPE,)
     # Its partner in the two-layer networks of the papers that are named after it; None: the unit itself.
     first_layer: ClassVar[str | None] = None
     last_layer: ClassVar[str | None] = None
@@ -58,7 +58,7 @@ class Unit(nn.Module):
 
     def recipe(self, **facts: Any) -> Recipe:
         """How the unit was trained on a task with these facts; the plain recipe where none fits."""
-        return next((recipe for recipe in self.recipes if recipe.fits(facts)), PLAIN)
+        return next((recipe for recipe in self.recipes if recipe.fits(facts)), DEFAULT_RECIPE)
 
     @property
     def training(self) -> bool:

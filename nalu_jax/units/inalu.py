@@ -7,11 +7,10 @@ import jax.numpy as jnp
 
 from nalu_jax import functional as F
 from nalu_jax.initializers import normal
-from nalu_jax.recipes import Optimizer, Penalty, Recipe, Reinit
+from nalu_jax.recipes import MISTRY_2022, Optimizer, Penalty, Recipe, Reinit
 from nalu_jax.registry import UNITS
 from nalu_jax.types import Array
 from nalu_jax.units.base import Unit, add_up
-from nalu_jax.units.nau import MISTRY
 
 SATURATED = 20.0  # the size from which a parameter is no longer pushed away from 0
 
@@ -35,10 +34,10 @@ class INALU(Unit):
     operations: ClassVar[tuple[str, ...]] = ("add", "sub", "mul", "div")
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(
-            MISTRY,
+            MISTRY_2022,
             optimizer=Optimizer(clip_value=0.1),
-            penalties={"size": Penalty(0.05, start=10_001, end=10_001, below=1.0)},
-            reinit=Reinit(every=10, longer_than=5_000, above=1.0),
+            penalties={"saturation": Penalty(0.05, start=10_001, end=10_001, below=1.0)},
+            reinit=Reinit(check_every=10, min_history=5_000, threshold=1.0),
         ),
     )
 
@@ -63,7 +62,7 @@ class INALU(Unit):
         add, mul = (matrices(""),) * 2 if self.shared else (matrices("_add"), matrices("_mul"))
         g = self.param("g", normal(g_mean, self.deviation), (self.features,), self.param_dtype)
         parameters = (*add, g) if self.shared else (*add, *mul, g)
-        self.penalty("size", add_up(jnp.mean(jnp.maximum(SATURATED - F.size(theta), 0)) for theta in parameters))
+        self.penalty("saturation", add_up(jnp.mean(jnp.maximum(SATURATED - F.magnitude(theta), 0)) for theta in parameters))
         return F.inalu(x, *add, *mul, g, epsilon=self.epsilon, omega=self.omega)
 
 
@@ -72,8 +71,8 @@ class INALU(Unit):
 ORIGINAL = Recipe(
     "Schlör, Ring & Hotho 2020, their published code",
     optimizer=Optimizer("rmsprop_tensorflow", 1e-2, clip_value=0.1, gate_turn=2),
-    penalties={"size": Penalty(0.05, start=11_000, end=11_000, below=1.0)},
-    reinit=Reinit(every=10_000, longer_than=10_000, above=1.0, radius=2.0),
+    penalties={"saturation": Penalty(0.05, start=11_000, end=11_000, below=1.0)},
+    reinit=Reinit(check_every=10_000, min_history=10_000, threshold=1.0, init_range=2.0),
 )
 
 

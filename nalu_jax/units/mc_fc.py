@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from nalu_jax import functional as F
-from nalu_jax.recipes import Penalty, Recipe
+from nalu_jax.recipes import MISTRY_2022, Penalty, Recipe
 from nalu_jax.registry import UNITS
 from nalu_jax.types import Array
 from nalu_jax.units.base import Unit
-from nalu_jax.units.nau import MISTRY
 
 SPREAD = {"spread": Penalty(10.0, 20_000, 35_000)}
 
@@ -26,7 +25,7 @@ class MCFC(Unit):
     """
 
     operations: ClassVar[tuple[str, ...]] = ("add",)
-    recipes: ClassVar[tuple[Recipe, ...]] = (Recipe(MISTRY, penalties=SPREAD),)
+    recipes: ClassVar[tuple[Recipe, ...]] = (Recipe(MISTRY_2022, penalties=SPREAD),)
 
     @nn.compact
     def columns(self, x: Array) -> Array:
@@ -78,12 +77,12 @@ class MCFCMulSignINALU(MCFCMul):
 class MCFCMulSignRealNPU(MCFCMul):
     """Multiplying MC-FC of sizes, with the sign and gate of the RealNPU. Mistry, Farrahi & Hare, their benchmark."""
 
-    recipes: ClassVar[tuple[Recipe, ...]] = (Recipe(MISTRY, penalties=SPREAD | {"gate": Penalty(1.0, 20_000, 35_000)}),)
+    recipes: ClassVar[tuple[Recipe, ...]] = (Recipe(MISTRY_2022, penalties=SPREAD | {"gate": Penalty(1.0, 20_000, 35_000)}),)
     positive_inputs: ClassVar[bool] = False
 
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
         g = self.param("g", nn.initializers.constant(0.5), (x.shape[0],), self.param_dtype)
-        self.penalty("gate", F.binary_penalty(g))
+        self.penalty("gate", F.nmu_sparsity(g))
         return F.mc_fc_mul_sign_real_npu(x, *self.junction_and_gate(x.shape[0]), self.bias(), g)

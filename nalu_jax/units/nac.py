@@ -29,15 +29,8 @@ class NAC(Unit):
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
         w_hat, m_hat = nac_parameters(self, x.shape[0])
-        self.penalty("neutral", F.zero_penalty(x, F.nac_weight(w_hat, m_hat)))
+        self.penalty("r_z", F.r_z_sum(x, F.nac_weight(w_hat, m_hat)))
         return F.nac(x, w_hat, m_hat)
-
-
-@UNITS.register("nac_rz")
-class NACRz(NAC):
-    """NAC whose unused inputs are drawn towards 0 by R_z, as on sequences of digits. Madsen & Johansen 2020, appendix."""
-
-    recipes: ClassVar[tuple[Recipe, ...]] = (Recipe("Madsen & Johansen 2020, λ_z = 1", penalties={"neutral": Penalty(1.0)}),)
 
 
 @UNITS.register("nac_mul")
@@ -101,25 +94,10 @@ class NACMulNMU(Unit):
         """[in, ...] → [features, ...]."""
         w = self.param("w", bounded(nmu_uniform, 0.0, 1.0), (x.shape[0], self.features), self.param_dtype)
         self.weight("W", w)
-        self.penalty("sparsity", F.binary_penalty(w))
+        self.penalty("sparsity", F.nmu_sparsity(w))
         # Their code takes R_z of what the weights act on: logarithms, which it draws towards 1 too, and not towards 0.
-        self.penalty("neutral", F.one_penalty(jnp.log(F.size(x) + self.epsilon), w))
+        self.penalty("r_z", F.r_z_product(jnp.log(F.magnitude(x) + self.epsilon), w))
         return F.nac_mul_nmu(x, w, epsilon=self.epsilon)
-
-
-@UNITS.register("nac_mul_nmu_rz")
-class NACMulNMURz(NACMulNMU):
-    """NAC•,NMU with R_z: logarithms of unused inputs are drawn towards 1, as on sequences of digits.
-
-    Madsen & Johansen 2020, appendix; that it is the logarithms is in their code alone.
-    """
-
-    recipes: ClassVar[tuple[Recipe, ...]] = (
-        Recipe(
-            "Madsen & Johansen 2020, λ_z = 1",
-            penalties={"sparsity": Penalty(10.0, 10_000, 100_000), "neutral": Penalty(1.0)},
-        ),
-    )
 
 
 def nac_parameters(unit: Unit, inputs: int, suffix: str = "") -> tuple[Array, Array]:

@@ -134,7 +134,7 @@ class NALUSafe(NALU):
 
     def multiply(self, x: Array, w_hat: Array, m_hat: Array) -> Array:
         """The multiplying cell: [in, ...] → [features, ...]."""
-        return jnp.exp(F.linear(jnp.log(F.size(x - 1) + 1), F.nac_weight(w_hat, m_hat)))
+        return jnp.exp(F.linear(jnp.log(F.magnitude(x - 1) + 1), F.nac_weight(w_hat, m_hat)))
 
 
 @UNITS.register("nalu_trig")

@@ -7,12 +7,10 @@ import flax.linen as nn
 from nalu_jax import functional as F
 from nalu_jax.bounded import bounded
 from nalu_jax.initializers import nau_uniform
-from nalu_jax.recipes import Penalty, Recipe
+from nalu_jax.recipes import MISTRY_2022, Penalty, Recipe
 from nalu_jax.registry import UNITS
 from nalu_jax.types import Array
 from nalu_jax.units.base import Unit
-
-MISTRY = "Mistry, Farrahi & Hare 2022, JMLR 23(185)"
 
 
 @UNITS.register("nau")
@@ -24,8 +22,8 @@ class NAU(Unit):
 
     operations: ClassVar[tuple[str, ...]] = ("add", "sub")
     recipes: ClassVar[tuple[Recipe, ...]] = (
-        Recipe(MISTRY, {"task": "single_unit", "input_size": 2}, penalties={"sparsity": Penalty(0.01, 20_000, 35_000)}),
-        Recipe(MISTRY, {"task": "single_unit"}, penalties={"sparsity": Penalty(0.01, 50_000, 75_000)}),
+        Recipe(MISTRY_2022, {"task": "single_unit", "input_size": 2}, penalties={"sparsity": Penalty(0.01, 20_000, 35_000)}),
+        Recipe(MISTRY_2022, {"task": "single_unit"}, penalties={"sparsity": Penalty(0.01, 50_000, 75_000)}),
         Recipe("Madsen & Johansen 2020", {"task": "mnist_sum"}, penalties={"sparsity": Penalty(10.0, 10_000, 100_000)}),
         Recipe("Madsen & Johansen 2020", penalties={"sparsity": Penalty(0.01, 5_000, 50_000)}),
     )
@@ -35,18 +33,6 @@ class NAU(Unit):
         """[in, ...] → [features, ...]."""
         w = self.param("w", bounded(nau_uniform, -1.0, 1.0), (x.shape[0], self.features), self.param_dtype)
         self.weight("W", w)
-        self.penalty("sparsity", F.sign_penalty(w))
-        self.penalty("neutral", F.zero_penalty(x, w))
+        self.penalty("sparsity", F.nau_sparsity(w))
+        self.penalty("r_z", F.r_z_sum(x, w))
         return F.nau(x, w)
-
-
-@UNITS.register("nau_rz")
-class NAURz(NAU):
-    """NAU whose unused inputs are drawn towards 0 by R_z, as on sequences of digits. Madsen & Johansen 2020, appendix."""
-
-    recipes: ClassVar[tuple[Recipe, ...]] = (
-        Recipe(
-            "Madsen & Johansen 2020, λ_z = 1",
-            penalties={"sparsity": Penalty(10.0, 10_000, 100_000), "neutral": Penalty(1.0)},
-        ),
-    )

@@ -7,11 +7,10 @@ import flax.linen as nn
 from nalu_jax import functional as F
 from nalu_jax.bounded import bounded
 from nalu_jax.initializers import nmu_uniform
-from nalu_jax.recipes import Optimizer, Penalty, Recipe
+from nalu_jax.recipes import DIVISION_2022, Optimizer, Penalty, Recipe
 from nalu_jax.registry import UNITS
 from nalu_jax.types import Array
 from nalu_jax.units.base import Unit
-from nalu_jax.units.npu import DIVISION
 
 CLIPPED = Optimizer(learning_rate=1e-2, clip_norm=1.0)
 
@@ -29,12 +28,12 @@ class NMRU(Unit):
     operations: ClassVar[tuple[str, ...]] = ("mul", "div")
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(
-            DIVISION,
+            DIVISION_2022,
             {"task": "single_unit", "input_size": 2},
             CLIPPED,
             {"sparsity": Penalty(10.0, 20_000, 35_000)},
         ),
-        Recipe(DIVISION, {}, CLIPPED, {"sparsity": Penalty(10.0, 50_000, 75_000)}),
+        Recipe(DIVISION_2022, {}, CLIPPED, {"sparsity": Penalty(10.0, 50_000, 75_000)}),
     )
     first_layer: ClassVar[str | None] = "nau"
 
@@ -47,7 +46,7 @@ class NMRU(Unit):
         w = self.param("w", bounded(nmu_uniform, 0.0, 1.0), (2 * inputs, self.features), self.param_dtype)
         self.weight("W", w[:inputs])
         self.weight("W_reciprocal", w[inputs:])
-        self.penalty("sparsity", F.binary_penalty(w))
+        self.penalty("sparsity", F.nmu_sparsity(w))
         return F.nmru(x, w, training=self.training, sign=self.sign)
 
 

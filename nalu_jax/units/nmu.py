@@ -9,11 +9,10 @@ import jax.numpy as jnp
 from nalu_jax import functional as F
 from nalu_jax.bounded import bounded
 from nalu_jax.initializers import Initializer, nmu_uniform, uniform
-from nalu_jax.recipes import Penalty, Recipe
+from nalu_jax.recipes import MISTRY_2022, Penalty, Recipe
 from nalu_jax.registry import UNITS
 from nalu_jax.types import Array
 from nalu_jax.units.base import TRAINING, Unit
-from nalu_jax.units.nau import MISTRY
 
 
 @UNITS.register("nmu")
@@ -25,8 +24,8 @@ class NMU(Unit):
 
     operations: ClassVar[tuple[str, ...]] = ("mul",)
     recipes: ClassVar[tuple[Recipe, ...]] = (
-        Recipe(MISTRY, {"task": "single_unit", "input_size": 2}, penalties={"sparsity": Penalty(10.0, 20_000, 35_000)}),
-        Recipe(MISTRY, {"task": "single_unit"}, penalties={"sparsity": Penalty(10.0, 50_000, 75_000)}),
+        Recipe(MISTRY_2022, {"task": "single_unit", "input_size": 2}, penalties={"sparsity": Penalty(10.0, 20_000, 35_000)}),
+        Recipe(MISTRY_2022, {"task": "single_unit"}, penalties={"sparsity": Penalty(10.0, 50_000, 75_000)}),
         Recipe("Madsen & Johansen 2020", {"task": "mnist_product"}, penalties={"sparsity": Penalty(10.0, 10_000, 100_000)}),
         Recipe("Madsen & Johansen 2020", penalties={"sparsity": Penalty(10.0, 1_000_000, 2_000_000)}),
     )
@@ -38,25 +37,13 @@ class NMU(Unit):
         """[in, ...] → [features, ...]."""
         w = self.param("w", self.kernel_init, (x.shape[0], self.features), self.param_dtype)
         self.weight("W", w)
-        self.penalty("sparsity", F.binary_penalty(w))
-        self.penalty("neutral", F.one_penalty(x, w))
+        self.penalty("sparsity", F.nmu_sparsity(w))
+        self.penalty("r_z", F.r_z_product(x, w))
         return self.multiply(x, w)
 
     def multiply(self, x: Array, w: Array) -> Array:
         """The product: [in, ...] → [features, ...]."""
         return F.nmu(x, w)
-
-
-@UNITS.register("nmu_rz")
-class NMURz(NMU):
-    """NMU whose unused inputs are drawn towards 1 by R_z, as on sequences of digits. Madsen & Johansen 2020, appendix."""
-
-    recipes: ClassVar[tuple[Recipe, ...]] = (
-        Recipe(
-            "Madsen & Johansen 2020, λ_z = 1",
-            penalties={"sparsity": Penalty(10.0, 10_000, 100_000), "neutral": Penalty(1.0)},
-        ),
-    )
 
 
 @UNITS.register("nmu_unregularised")

@@ -8,13 +8,12 @@ import jax.numpy as jnp
 from nalu_jax import functional as F
 from nalu_jax.bounded import bounded
 from nalu_jax.initializers import glorot_uniform, nau_uniform
-from nalu_jax.recipes import Optimizer, Penalty, Recipe
+from nalu_jax.recipes import DIVISION_2022, Optimizer, Penalty, Recipe
 from nalu_jax.registry import UNITS
 from nalu_jax.types import Array
 from nalu_jax.units.base import Unit, add_up
 
 HEIM = "Heim, Pevný & Šmídl 2020, as run by Mistry, Farrahi & Hare 2022, JMLR 23(185)"
-DIVISION = "Mistry, Farrahi & Hare 2022, arXiv 2110.05177"
 
 
 def l1_growing_from(weight: float) -> dict[str, Penalty]:
@@ -77,13 +76,13 @@ class RealNPU(Unit):
     def penalties(self, g: Array | None, *weights: Array) -> None:
         """The regularisers of both papers: L1 of everything; mean |1 - |W||; the gate towards 0 and 1."""
         gates = () if g is None else (g,)
-        self.penalty("l1", add_up(jnp.sum(F.size(parameter)) for parameter in (*weights, *gates)))
-        unit_size = jnp.mean(F.size(1 - F.size(weights[0])))
+        self.penalty("l1", add_up(jnp.sum(F.magnitude(parameter)) for parameter in (*weights, *gates)))
+        unit_size = jnp.mean(F.magnitude(1 - F.magnitude(weights[0])))
         if "i" in self.clip:
-            unit_size = add_up([unit_size, *(jnp.sum(F.size(imaginary)) for imaginary in weights[1:])])
+            unit_size = add_up([unit_size, *(jnp.sum(F.magnitude(imaginary)) for imaginary in weights[1:])])
         self.penalty("unit_size", unit_size)
         if g is not None:
-            self.penalty("gate", F.binary_penalty(g))
+            self.penalty("gate", F.nmu_sparsity(g))
 
 
 @UNITS.register("npu")
@@ -135,8 +134,8 @@ class RealNPUModified(RealNPU):
     """
 
     recipes: ClassVar[tuple[Recipe, ...]] = (
-        Recipe(DIVISION, {"task": "single_unit", "input_size": 2}, POWER, modified(40_000, 50_000)),
-        Recipe(DIVISION, {}, POWER, modified(50_000, 75_000)),
+        Recipe(DIVISION_2022, {"task": "single_unit", "input_size": 2}, POWER, modified(40_000, 50_000)),
+        Recipe(DIVISION_2022, {}, POWER, modified(50_000, 75_000)),
     )
 
     clip: str = "wg"

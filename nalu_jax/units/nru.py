@@ -7,11 +7,10 @@ import flax.linen as nn
 from nalu_jax import functional as F
 from nalu_jax.bounded import bounded
 from nalu_jax.initializers import nau_uniform
-from nalu_jax.recipes import Optimizer, Penalty, Recipe
+from nalu_jax.recipes import DIVISION_2022, Optimizer, Penalty, Recipe
 from nalu_jax.registry import UNITS
 from nalu_jax.types import Array
 from nalu_jax.units.base import Unit
-from nalu_jax.units.npu import DIVISION
 
 
 @UNITS.register("nru")
@@ -25,12 +24,12 @@ class NRU(Unit):
     operations: ClassVar[tuple[str, ...]] = ("mul", "div")
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(
-            DIVISION,
+            DIVISION_2022,
             {"task": "single_unit", "input_size": 2},
             Optimizer(learning_rate=1.0),
             {"sparsity": Penalty(10.0, 20_000, 35_000)},
         ),
-        Recipe(DIVISION, penalties={"sparsity": Penalty(10.0, 50_000, 75_000)}),
+        Recipe(DIVISION_2022, penalties={"sparsity": Penalty(10.0, 50_000, 75_000)}),
     )
     first_layer: ClassVar[str | None] = "nau"
 
@@ -39,5 +38,5 @@ class NRU(Unit):
         """[in, ...] → [features, ...]."""
         w = self.param("w", bounded(nau_uniform, -1.0, 1.0), (x.shape[0], self.features), self.param_dtype)
         self.weight("W", w)
-        self.penalty("sparsity", F.sign_penalty(w))
+        self.penalty("sparsity", F.nau_sparsity(w))
         return F.nru(x, w, training=self.training)

@@ -1,0 +1,65 @@
+"""Draws the reports of a finished run again: ``python -m experiments.report RUN [RUN ...]``."""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+from rich.console import Console
+
+from experiments.config import load
+from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, EnvironmentFault
+from experiments.terminal import PipeSafeConsole, print_error
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("out", None, "Folder for the reports; by default that of the run.", flag_values=FLAGS)
+flags.DEFINE_string("config", None, "A page to load first, if it registers units or tasks of its own.", flag_values=FLAGS)
+flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=FLAGS)
+HELP = """\
+python -m experiments.report RUN [RUN ...] [--out=FOLDER] [--config=PAGE]
+
+Writes the reports that each run's page names, and prints its table. A RUN is the working directory of a run, or a folder of
+results/; of the latter those reports are written that need no more than its tables. --config names the page of a run whose
+page registers units or tasks of its own. Exit codes: 0 done, 2 a folder that is no run, 3 a damaged file.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Writes the reports of the runs that the arguments name, and returns the exit code."""
+    console = PipeSafeConsole()
+    try:
+        runs = FLAGS(["experiments.report", *arguments])[1:]
+        if FLAGS.help or not runs:
+            console.print(HELP, highlight=False, markup=False, soft_wrap=True)
+            return DONE if FLAGS.help else BAD_CONFIG
+        if FLAGS.out and len(runs) > 1:
+            raise ConfigError("--out takes the reports of one run: name one RUN")
+        if FLAGS.config:
+            load(FLAGS.config)
+        for run in runs:
+            report(Path(run), Path(FLAGS.out or run), console)
+    except (ConfigError, flags.Error) as error:
+        return print_error(error, BAD_CONFIG)
+    except (EnvironmentFault, OSError) as error:
+        return print_error(error, BAD_ENVIRONMENT)
+    return DONE
+
+
+def report(folder: Path, out: Path, console: Console) -> None:
+    """Writes the reports of a run into a folder. Raises ConfigError for a folder that is no run."""
+    from experiments.experiment import show, write_reports
+    from experiments.reports import find
+    from experiments.reports.results import read_run
+
+    run = read_run(folder)
+    if not run.cells:
+        raise ConfigError(f"{folder} has no finished cell")
+    reports = [find(name) for name in run.config.reports]
+    out.mkdir(parents=True, exist_ok=True)
+    missing = write_reports(run, reports, out)
+    show(run, reports, console)
+    for sentence in missing:
+        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""Error curves: each metric against the steps, the median over seeds and a band of quartiles."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, PercentFormatter
+
+from experiments.reports.figures import COLOURS, LARGEST, SMALLEST, name_axis, name_cell, outside_legend, quiet, save
+from experiments.reports.formats import is_share, title
+from experiments.reports.results import FinishedRun
+from nalu_jax.tasks.operations import sign
+
+MOST_CURVES = 12
+
+
+def write(run: FinishedRun, folder: Path) -> None:
+    """Writes curves.png: a row a metric, a column an operation.
+
+    Of a grid with too many cells to tell apart those that ``few_enough`` picks; the title says which.
+    """
+    run, note, fixed = few_enough(run)
+    operations = run.values_of("operation")
+    labels = list(dict.fromkeys(name_cell(result, *fixed) for result in run.cells))
+    size = (max(6.4, 2.9 * len(operations) + 1.2), 2.8 * len(run.columns))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(run.columns), len(operations), sharex="col", sharey="row", squeeze=False)
+    for result in run.cells:
+        column = operations.index(result.axes.get("operation", ""))
+        label = name_cell(result, *fixed)
+        colour = COLOURS[labels.index(label) % len(COLOURS)]
+        for panel, metric in zip(panels[:, column], run.columns, strict=True):
+            steps, bands = result.quartiles(metric)
+            low, middle, high = np.clip(bands.T, SMALLEST, LARGEST)
+            panel.plot(steps, middle, color=colour, linewidth=1.4, label=label)
+            panel.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+    for row, (metric, heading) in zip(panels, run.columns.items(), strict=True):
+        row[0].set_ylabel(axis_label(metric, heading))
+        if is_share(heading):
+            row[0].set_ylim(-0.03, 1.03)
+            row[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+        else:
+            row[0].set_yscale("log")
+        for panel, operation in zip(row, operations, strict=True):
+            mine = [result for result in run.cells if result.axes.get("operation", "") == operation]
+            for threshold in {r.threshold for r in mine if r.task.threshold_metric == metric} - {0}:
+                label = "solved above" if is_share(heading) else "solved below"
+                panel.axhline(threshold, color="0.25", linestyle=(0, (4, 3)), linewidth=0.9, label=label)
+    for panel in panels.flat:
+        quiet(panel)
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panel.margins(x=0.01)
+    for top, bottom, operation in zip(panels[0], panels[-1], operations, strict=True):
+        top.set_title(sign(operation))
+        bottom.set_xlabel("step")
+    handles = {line.get_label(): line for panel in panels.flat for line in panel.get_lines()}
+    handles = {label: handles[label] for label in [*labels, "solved below", "solved above"] if label in handles}
+    outside_legend(figure, handles, f"median and quartiles\nof {len(run.cells[0].rows)} seeds")
+    if note:
+        figure.suptitle(note, fontsize=10)
+    save(figure, folder / "curves.png")
+
+
+def axis_label(metric: str, heading: str) -> str:
+    """The label of a metric's axis: what it is, and of an error how it is measured, "interpolation error (MSE)"."""
+    if is_share(heading):
+        return title(heading)
+    return f"{heading} error ({metric.rsplit('_', 1)[-1].upper()})"
+
+
+def few_enough(run: FinishedRun) -> tuple[FinishedRun, str, tuple[str, ...]]:
+    """The part of a run that curves can tell apart, what to say of the choice, and the axes that it leaves one value of.
+
+    All, if it is small. Else the cells with one value of each axis but unit and operation, the middle one of numbers and
+    the first of others; then the first units.
+    """
+    if len({name_cell(result) for result in run.cells}) <= MOST_CURVES:
+        return run, "", ()
+    fixed = {axis: typical(run.values_of(axis)) for axis in run.axes if axis not in ("unit", "operation")}
+    kept = [result for result in run.cells if all(result.axes[axis] == value for axis, value in fixed.items())]
+    note = [name_axis(*item) for item in fixed.items()]
+    units = run._replace(cells=kept).values_of("unit")
+    if len(units) > MOST_CURVES:
+        note.append(f"the first {MOST_CURVES} of {len(units)} units")
+    kept = [result for result in kept if result.axes.get("unit", "") in units[:MOST_CURVES]]
+    return run._replace(cells=kept), f"only {', '.join(note)}: {len(kept)} of {len(run.cells)} cells", tuple(fixed)
+
+
+def typical(values: list[Any]) -> Any:
+    """The middle one of numbers, the lower of two; the first of anything else."""
+    if all(isinstance(value, int | float) for value in values):
+        return sorted(values)[(len(values) - 1) // 2]
+    return values[0]

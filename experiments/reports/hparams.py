@@ -1,0 +1,33 @@
+"""TensorBoard's table "HParams": the settings of a cell and its results."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments.config import axis_path, leaves
+from experiments.reports.formats import is_share
+from experiments.reports.results import CellResult
+from nalu_jax.stats import success_rate
+
+
+def settings_of(result: CellResult) -> dict[str, int | float | str]:
+    """The axes of a cell, then the other fields of its config, as plain values."""
+    config = result.cell.config
+    # TensorBoard sorts the columns by name and shows the first five: capitals come first.
+    swept = {axis_path(config, axis) for axis in result.cell.axes}
+    fields: dict[str, Any] = {axis.capitalize(): value for axis, value in result.cell.axes.items()}
+    fields |= {path: value for path, value in leaves(config) if path not in swept}
+    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in fields.items()}
+
+
+def results_of(result: CellResult) -> dict[str, float]:
+    """The success rate, where the task has a threshold, and the medians of the task's columns over seeds that are left."""
+    found = {}
+    if result.threshold:
+        found["result/success_rate"] = success_rate(int(result.solved.sum()), len(result.rows)).estimate
+    for metric, heading in result.task.columns.items():
+        values = result.seeds[metric]
+        values = np.nan_to_num(values, nan=0.0) if is_share(heading) else values[~np.isnan(values)]
+        if values.size:
+            found[f"result/{metric}_median"] = float(np.median(values))
+    return found

@@ -1,0 +1,1 @@
+"""How units combine: stacks of layers, readers of images, recurrent cells."""

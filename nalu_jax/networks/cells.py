@@ -1,0 +1,190 @@
+"""Recurrent cells on columns: (carry, input ``[in, ...]``) → (carry, output ``[out, ...]``), as Flax's cells have it.
+
+Beside ``__call__`` a cell has ``initialize_carry`` and ``declare``, which declares the weights and penalties of its unit
+over all places of the sequences at once. A constructor is registered in ``CELLS``; it gets a function that makes the
+config's unit, and sizes.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from nalu_jax.initializers import torch_default
+from nalu_jax.networks.layers import check_size
+from nalu_jax.registry import CELLS, READOUTS
+from nalu_jax.types import Array
+from nalu_jax.units.base import Unit
+
+LECUN_NORMAL = nn.initializers.lecun_normal()
+
+
+class UnitCell(nn.Module):
+    """A unit that reads its own last output: h_t = U([z_t; h_{t-1}]), h_0 = ``start``.
+
+    Madsen & Johansen 2020, appendix on sequential MNIST. For a sum the weight of h must be 1: at a thousand places, 1 to
+    within 1e-5.
+    """
+
+    unit: Unit
+    start: float
+
+    @property
+    def remembered(self) -> int:
+        """How many of the unit's inputs, the last ones, are its own last outputs."""
+        return self.unit.features
+
+    def initialize_carry(self, z: Array) -> Array:
+        """h_0: z [in, batch] → [out, batch]."""
+        return jnp.full((self.unit.features, *z.shape[1:]), self.start, z.dtype)
+
+    def __call__(self, h: Array, z: Array) -> tuple[Array, Array]:
+        """(h_{t-1} [out, ...], z_t [in, ...]) → (h_t, h_t)."""
+        h = self.unit(jnp.concatenate([z, h]))
+        return h, h
+
+    def declare(self, first: Array, z: Array, outputs: Array) -> None:
+        """Of h_0 [out, batch], z [in, time, batch] and h [out, time, batch]."""
+        self(jnp.concatenate([first[:, None], outputs[:, :-1]], axis=1), z)
+
+
+class Accumulator(nn.Module):
+    """A unit whose outputs are added up: h_t = h_{t-1} + U(z_t), h_0 = 0. The sum itself need not be learned."""
+
+    unit: Unit
+
+    def initialize_carry(self, z: Array) -> Array:
+        """h_0: z [in, batch] → [out, batch]."""
+        return jnp.zeros((self.unit.features, *z.shape[1:]), z.dtype)
+
+    def __call__(self, h: Array, z: Array) -> tuple[Array, Array]:
+        """(h_{t-1} [out, ...], z_t [in, ...]) → (h_t, h_t)."""
+        h = h + self.unit(z)
+        return h, h
+
+    def declare(self, first: Array, z: Array, outputs: Array) -> None:
+        """Of h_0 [out, batch], z [in, time, batch] and h [out, time, batch]."""
+        del first, outputs
+        self.unit(z)
+
+
+class Exact(nn.Module):
+    """The total without a weight: h_t = h_{t-1} + z_t or h_{t-1} · z_t. It has no parameters; only a reader is trained.
+
+    Its test errors are the thresholds of Madsen & Johansen 2020, who call it the solved accumulator.
+    """
+
+    product: bool
+
+    def initialize_carry(self, z: Array) -> Array:
+        """h_0, which is 0 or 1: z [in, batch] → [in, batch]."""
+        return jnp.full(z.shape, float(self.product), z.dtype)
+
+    def __call__(self, h: Array, z: Array) -> tuple[Array, Array]:
+        """(h_{t-1} [in, ...], z_t [in, ...]) → (h_t, h_t)."""
+        h = h * z if self.product else h + z
+        return h, h
+
+    def declare(self, first: Array, z: Array, outputs: Array) -> None:
+        """Nothing: it has no unit."""
+
+
+class FlaxCell(nn.Module):
+    """A cell of Flax, which works on rows, and the readout of its outputs, where there is one."""
+
+    cell: nn.RNNCellBase
+    readout: nn.Module | None
+
+    def initialize_carry(self, z: Array) -> Any:
+        """Zeros: z [in, batch] → a tree of arrays [batch, features]."""
+        return self.cell.initialize_carry(jax.random.key(0), (*z.shape[1:], len(z)))
+
+    def __call__(self, carry: Any, z: Array) -> tuple[Any, Array]:
+        """(carry, z_t [in, batch]) → (carry, [out, batch])."""
+        carry, hidden = self.cell(carry, jnp.moveaxis(z, 0, -1))
+        return carry, jnp.moveaxis(self.readout(hidden) if self.readout else hidden, -1, 0)
+
+    def declare(self, first: Any, z: Array, outputs: Array) -> None:
+        """Nothing: it has no unit."""
+
+
+@READOUTS.register("none")
+def no_readout(outputs: int) -> None:
+    """The outputs of the cell are the answers."""
+    del outputs
+
+
+@READOUTS.register("dense")
+def dense_readout(outputs: int) -> nn.Module:
+    """A linear layer behind the cell, at every place of a sequence: [..., hidden_size] → [..., outputs]."""
+    return nn.Dense(outputs)
+
+
+@CELLS.register("unit")
+def unit_cell(make_unit: Callable[[int], Unit], *, outputs: int, hidden_size: int, readout: str) -> UnitCell:
+    """h = U([z; h]), from 1 if the unit multiplies and cannot add, else from 0, as published; it has no readout."""
+    refuse_readout("unit", readout)
+    unit = make_unit(outputs)
+    multiplies = "mul" in unit.operations and "add" not in unit.operations
+    return UnitCell(unit, start=float(multiplies))
+
+
+@CELLS.register("accumulator")
+def accumulator(make_unit: Callable[[int], Unit], *, outputs: int, hidden_size: int, readout: str) -> Accumulator:
+    """h + U(z); it has no readout."""
+    refuse_readout("accumulator", readout)
+    return Accumulator(make_unit(outputs))
+
+
+@CELLS.register("exact_sum")
+def exact_sum(make_unit: Callable[[int], Unit], *, outputs: int, hidden_size: int, readout: str) -> Exact:
+    """h + z; it has no readout."""
+    refuse_readout("exact_sum", readout)
+    return Exact(product=False)
+
+
+@CELLS.register("exact_product")
+def exact_product(make_unit: Callable[[int], Unit], *, outputs: int, hidden_size: int, readout: str) -> Exact:
+    """h · z; it has no readout."""
+    refuse_readout("exact_product", readout)
+    return Exact(product=True)
+
+
+def refuse_readout(cell: str, readout: str) -> None:
+    """Raises ValueError if a cell whose outputs are the answers is to have a readout."""
+    if readout != "none":
+        raise ValueError(f"readout must be none for the cell {cell!r}, got {readout!r}")
+
+
+def flax_cell(
+    constructor: Callable[..., nn.RNNCellBase],
+    make_unit: Callable[[int], Unit],
+    *,
+    outputs: int,
+    hidden_size: int,
+    readout: str,
+) -> FlaxCell:
+    """A cell of Flax with ``hidden_size`` features and a readout behind it, its weights LeCun normal at the start.
+
+    Without a readout it has as many features as there are outputs, and starts as in PyTorch, from U(±1/√outputs): the cell
+    of Madsen & Johansen 2020, the code. An LSTM, a GRU or a tanh network then cannot put out a number beyond 1.
+
+    Flax draws the recurrent weights orthogonal, which takes a QR factorisation. Those of several seeds on several CPU
+    devices at once wait for each other for ever, since all share one pool of threads (jax 0.10.1).
+    """
+    del make_unit
+    behind = READOUTS[readout](outputs)
+    if behind is None:
+        init = torch_default(outputs)
+        return FlaxCell(constructor(outputs, kernel_init=init, recurrent_kernel_init=init, bias_init=init), None)
+    check_size("hidden_size", hidden_size)
+    return FlaxCell(constructor(hidden_size, recurrent_kernel_init=LECUN_NORMAL), behind)
+
+
+CELLS.register("lstm")(functools.partial(flax_cell, nn.OptimizedLSTMCell))
+CELLS.register("gru")(functools.partial(flax_cell, nn.GRUCell))
+CELLS.register("rnn_tanh")(functools.partial(flax_cell, functools.partial(nn.SimpleCell, activation_fn=nn.tanh)))
+CELLS.register("rnn_relu")(functools.partial(flax_cell, functools.partial(nn.SimpleCell, activation_fn=nn.relu)))

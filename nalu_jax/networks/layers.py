@@ -1,0 +1,64 @@
+"""Units as the layers of networks, from the names and plain values that a config gives."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from nalu_jax.registry import INITIALIZERS, UNITS, nearest
+from nalu_jax.units.base import Unit
+
+
+def make_unit(name: str, features: int, options: Mapping[str, Any]) -> Unit:
+    """The unit ``name`` on columns, given those of ``options`` that it has as fields.
+
+    Raises ValueError for an empty or unknown name (with the known ones) or a value that the unit refuses.
+    """
+    if not name:
+        raise ValueError("name is missing: this network is made of units; give it, or a grid over unit")
+    unit = UNITS[name](features, axis=0)
+    return unit.clone(**{option: value for option, value in options.items() if option in fields_of(unit)})
+
+
+def unit_options(**options: Any) -> dict[str, Any]:
+    """The fields that are set for every unit that has them, from plain values; ``initializer`` is a name.
+
+    Raises ValueError for a field that no unit has, an unknown initializer or an epsilon outside (0, 1).
+    """
+    known = unit_fields()
+    for name in options:
+        if name not in known:
+            raise ValueError(f"no unit has a field {name!r}{nearest(name, known)}")
+    if "epsilon" in options and not 0 < options["epsilon"] < 1:
+        raise ValueError(f"unit.epsilon must lie between 0 and 1, got {options['epsilon']!r}")
+    if "initializer" in options:
+        options["initializer"] = INITIALIZERS[options["initializer"]]
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+
+
+def outputs_of(unit: Unit) -> int:
+    """How many outputs a unit has: its features, or twice as many."""
+    outputs, _ = jax.eval_shape(unit.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct((2, 1), jnp.float32))
+    return outputs.shape[0]
+
+
+def fields_of(unit: Unit) -> dict[str, Any]:
+    """What may be set of a unit besides the fields that all units have, with the values that it has."""
+    common = {field.name for field in dataclasses.fields(Unit)}
+    return {field.name: getattr(unit, field.name) for field in dataclasses.fields(unit) if field.name not in common}
+
+
+def unit_fields() -> dict[str, Any]:
+    """The fields of all registered units, each with the value that the first unit which has it gives it."""
+    found: dict[str, Any] = {}
+    for constructor in UNITS.values():
+        found = fields_of(constructor(1)) | found
+    return found
+
+
+def check_size(field: str, value: Any) -> None:
+    """Raises ValueError unless a size is a positive integer."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{field} must be a positive integer, got {value!r}")

@@ -1,0 +1,43 @@
+"""Files that are whole or not there."""
+
+import os
+import shutil
+from pathlib import Path
+
+
+def write_atomic(path: Path, payload: bytes) -> None:
+    """Writes a file so that it holds either its old content or all of the new, whenever the machine stops.
+
+    Raises OSError with the path, the bytes needed and the bytes free if it cannot be written.
+    """
+    beside = path.with_name(f"{path.name}.tmp.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
+        raise OSError(
+            error.errno, f"{error.strerror} writing {path} (needs {len(payload):,} bytes, {free:,} are free)"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard(path: Path) -> None:
+    """Removes whatever is at the path, if anything is."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
