@@ -147,7 +147,7 @@ def test_a_run_ends_with_0_and_prints_a_table_of_its_cells(finished):
 
 def test_a_run_leaves_all_that_is_promised_and_nothing_half_written(finished):
     files = set(snapshot(finished.folder, Path.name.fget))
-    top = {"config.json", "summary.csv", "seeds.csv", "curves.png", "weights.png"}
+    top = {"config.json", "summary.csv", "seeds.csv", "curves.png", "weights.png", "complete"}
     top |= {f"{name}.{kind}" for name in ("summary", "scores") for kind in ("md", "tex")}
     of_a_cell = {"config.json", "metrics.jsonl", "params.npz", "result.json", "seeds.csv"}
     assert top | {f"{cell}/{name}" for cell in ALL_CELLS for name in of_a_cell} <= files
@@ -659,3 +659,14 @@ def test_an_unknown_report_is_refused_with_a_guess_before_anything_is_run(run, t
     said = run(f"--config={page}", f"--workdir={tmp_path / 'run'}")
     assert said.code == 2 and "config.reports: there is no report 'curvse': did you mean 'curves'?" in said.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_page_that_says_nothing_of_reports_has_summary_and_curves(run, tmp_path):
+    page = tmp_path / "page.py"
+    text, count = re.subn(r"^ +config\.reports = .*\n", "", (CONFIGS / "quickstart.py").read_text(), flags=re.M)
+    page.write_text(text)
+    settings = SETTINGS | {"num_steps": 100, "grid.unit": "linear", "grid.operation": "sub"}
+    assert count == 1 and run(f"--config={page}", f"--workdir={tmp_path / 'run'}", *flags(settings=settings)).code == 0
+    tables = {f"summary.{kind}" for kind in ("csv", "md", "tex")}
+    found = {path.name for path in (tmp_path / "run").iterdir() if path.is_file()}
+    assert found == tables | {"seeds.csv", "curves.png", "config.json", "complete"}

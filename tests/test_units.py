@@ -48,13 +48,13 @@ def inputs_of(name):
 def initial(unit, inputs=INPUTS, key=0):
     """Fresh parameters without their intervals; of the generator that compiles fastest."""
     key = jax.random.key(key, impl="rbg") if isinstance(key, int) else key
-    # Compiled, so that nothing but the parameters is computed.
-    return unbox(jax.jit(lambda key: unit.init(key, jnp.ones((1, inputs)))["params"])(key))
+    # On inputs of the shape that most tests have: they share what is compiled for an operation.
+    return unbox(unit.init(key, X if inputs == INPUTS else jnp.ones((1, inputs)))["params"])
 
 
 @cache
-def params_of(name):
-    return jax.tree.map(lambda leaf: leaf[0], params_of_seeds(name))
+def params_of(name, key=0):
+    return initial(UNITS[name](FEATURES), key=key)
 
 
 @cache
@@ -114,7 +114,8 @@ def test_a_jitted_unit_computes_the_same(name):
 
 @each_unit
 def test_units_vmapped_over_seeds_have_an_output_a_seed(name):
-    outputs = jax.eval_shape(jax.vmap(lambda params: apply(UNITS[name](FEATURES), params)), params_of_seeds(name))
+    seeds = jax.eval_shape(lambda: params_of_seeds.__wrapped__(name))
+    outputs = jax.eval_shape(jax.vmap(lambda params: apply(UNITS[name](FEATURES), params)), seeds)
     assert outputs.shape == (3, 5, outputs_of(name))
 
 
@@ -126,11 +127,20 @@ def test_units_vmapped_over_seeds_compute_what_each_does_alone(name):
     np.testing.assert_allclose(together, np.stack(alone), rtol=1e-5, atol=1e-6)
 
 
+def weights_that_vary(params):
+    """Matrices; but the NPU's imaginary weights start at 0, in all seeds."""
+    return {key: leaf for key, leaf in params.items() if leaf.ndim > 1 and key != "w_imag"}
+
+
 @each_unit
+def test_the_weights_of_two_seeds_differ(name):
+    one, other = (weights_that_vary(params_of(name, key)) for key in (0, 1))
+    assert one and [key for key in one if (one[key] == other[key]).all()] == []
+
+
+@one_of_each_family
 def test_the_weights_of_units_vmapped_over_seeds_differ(name):
-    # The NPU's imaginary weights start at 0, in all seeds.
-    weights = {key: leaf for key, leaf in params_of_seeds(name).items() if leaf.ndim == 3 and key != "w_imag"}
-    assert weights
+    weights = weights_that_vary(params_of_seeds(name))
     assert all(len({np.asarray(matrix).tobytes() for matrix in seeds}) == 3 for seeds in weights.values())
 
 
