@@ -331,6 +331,18 @@ def test_an_axis_may_be_a_field_of_the_task_that_the_page_does_not_set():
     assert [(cell.name, cell.config.task.operation) for cell in cells(config)] == [("nac-add", "add"), ("nac-sub", "sub")]
 
 
+def test_a_field_of_the_task_that_the_page_does_not_set_takes_values_of_its_own_type():
+    config = load(SUM)
+    del config.task["threshold"]
+    override(config, [("parts", "exact"), ("grid.threshold", "1,2")])
+    found = [cell.config.task.threshold for cell in cells(config)]
+    assert found == [1.0, 2.0] and {type(value) for value in found} == {float}
+    with pytest.raises(ConfigError, match=r"config\.task\.threshold must be a finite number, got 'low'"):
+        override(config, [("task.threshold", "low")])
+    override(config, [("task.threshold", "3")])
+    assert config.task.threshold == 3.0 and type(config.task.threshold) is float
+
+
 # Groups
 
 
