@@ -24,7 +24,7 @@ class Bounded(struct.PyTreeNode, nn.meta.AxisMetadata):
     upper: float = struct.field(pytree_node=False)
 
     def unbox(self) -> Array:
-        """The parameter."""
+        """The parameter without its interval, in its own shape."""
         return self.value
 
     def replace_boxed(self, val: Any) -> "Bounded":
@@ -41,12 +41,15 @@ class Bounded(struct.PyTreeNode, nn.meta.AxisMetadata):
 
     @classmethod
     def from_nnx_metadata(cls, metadata: dict[str, Any]) -> "Bounded":
-        """The parameter that NNX's bridge took apart."""
+        """The box, rebuilt from the metadata of an NNX variable."""
         return cls(metadata["value"], metadata["lower"], metadata["upper"])
 
 
 def bounded(initializer: Callable[..., Array], lower: float, upper: float) -> Callable[..., Any]:
-    """An initializer of parameters that live in [lower, upper]. A module's ``self.param`` gives back the bare array."""
+    """The initializer (key, shape, dtype) → array as one of parameters that live in [lower, upper].
+
+    A module's ``self.param`` returns the bare array.
+    """
 
     def init(*arguments) -> Bounded:
         return Bounded(initializer(*arguments), lower, upper)
@@ -55,7 +58,7 @@ def bounded(initializer: Callable[..., Array], lower: float, upper: float) -> Ca
 
 
 def project(params: Params) -> Params:
-    """Every bounded parameter moved to the nearest point of its interval, the others as they are.
+    """Every bounded parameter moved to the nearest point of its interval, the others as they are: a tree → the same tree.
 
     To be called after each optimizer step: ``params = project(optax.apply_updates(params, updates))``. The optimizer's
     moments are not touched. Madsen & Johansen 2020 (arXiv 2001.05016), section 2.3.

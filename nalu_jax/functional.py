@@ -18,8 +18,8 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
-# Up to so many outputs a product is written as one matrix-vector product an output (docs/performance.md, panel c), and up to
-# so many factors are multiplied one by one.
+# Up to FEW_OUTPUTS outputs a product is written as one matrix-vector product an output (docs/performance.md, panel c), and
+# up to FEW_FACTORS factors are multiplied one by one.
 FEW_OUTPUTS = 5
 FEW_FACTORS = 8
 
@@ -42,7 +42,7 @@ def linear(x: Array, w: Array) -> Array:
 
 @jax.custom_jvp
 def magnitude(x: Array) -> Array:
-    """|x| with the derivative 0 at 0, as in PyTorch; that of ``jnp.abs`` is 1 there (jax 0.10).
+    """|x|, elementwise, with the derivative 0 at 0, as in PyTorch; that of ``jnp.abs`` is 1 there (jax 0.10).
 
     It matters where a weight starts at 0 and should stay there unless the task moves it, and in log(|x| + ε), whose
     derivative at 0 would be 1 / ε.
@@ -57,12 +57,12 @@ def _magnitude_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
 
 
 def clip_gate(g: Array) -> Array:
-    """g clipped to [0, 1], with the derivative 1 inside and at the bounds, as in PyTorch, and 0 outside."""
+    """g clipped to [0, 1], elementwise, with the derivative 1 inside and at the bounds, as in PyTorch, and 0 outside."""
     return jnp.where((g >= 0) & (g <= 1), g, jnp.clip(g, 0, 1))
 
 
 def expand_like(vector: Array, x: Array) -> Array:
-    """A vector shaped so that it meets the first axis of x: [n] → [n, 1, ...]."""
+    """A vector with trailing axes of length 1, to be broadcast against x ``[n, ...]``: [n] → [n, 1, ...]."""
     return vector.reshape(vector.shape + (1,) * (x.ndim - vector.ndim))
 
 
@@ -266,7 +266,10 @@ def naive_npu(x: Array, w_real: Array, w_imag: Array, *, epsilon: float = MACHIN
 
 
 def relevance_gate(x: Array, g: Array, epsilon: float) -> tuple[Array, Array]:
-    """The NPU's log r and k, both ``[in, ...]``: what its relevance gate lets through of magnitude and sign."""
+    """The NPU's log r and k: what its relevance gate lets through of magnitude and sign.
+
+    Shapes: x ``[in, ...]``, g ``[in]`` → both ``[in, ...]``.
+    """
     g = expand_like(clip_gate(g), x)
     return jnp.log(g * (magnitude(x) + epsilon) + (1 - g)), jnp.where(x < 0, math.pi * g, jnp.zeros_like(x))
 
@@ -378,7 +381,7 @@ def mc_fc_mul_sign_real_npu(x: Array, r: Array, w: Array, b: Array, bias: Array,
 
 
 def finite_log(x: Array) -> Array:
-    """log x, with the smallest normal number in the place of 0, whose logarithm has no gradient."""
+    """log x, elementwise, with the smallest normal number in the place of 0, whose logarithm has no gradient."""
     return jnp.log(jnp.where(x == 0, jnp.full_like(x, jnp.finfo(x.dtype).tiny), x))
 
 
@@ -416,21 +419,27 @@ def dmu(x: Array, o: Array, g: Array) -> Array:
 
 
 def nau_sparsity(w: Array) -> Array:
-    """Draws weights towards -1, 0 and 1: the mean of min(|W|, |1 - |W||), f32[]. Madsen & Johansen 2020, section 2.2."""
+    """Draws weights towards -1, 0 and 1: the mean of min(|W|, |1 - |W||).
+
+    Shapes: w ``[in, out]`` → f32[]. Madsen & Johansen 2020, section 2.2.
+    """
     return jnp.mean(jnp.minimum(magnitude(w), magnitude(1 - magnitude(w))))
 
 
 def nmu_sparsity(w: Array) -> Array:
-    """Draws weights towards 0 and 1: the mean of min(|W|, |1 - W|), f32[]. Madsen & Johansen 2020, section 2.3."""
+    """Draws weights towards 0 and 1: the mean of min(|W|, |1 - W|).
+
+    Shapes: w ``[in, out]`` → f32[]. Madsen & Johansen 2020, section 2.3.
+    """
     return jnp.mean(jnp.minimum(magnitude(w), magnitude(1 - w)))
 
 
 def r_z_sum(x: Array, w: Array) -> Array:
-    """R_z of sums, draws the mean of inputs that are left out towards 0: the mean of (1 - |W|) x̄², f32[].
+    """R_z of sums, draws the mean of inputs that are left out towards 0: the mean of (1 - |W|) x̄².
 
-    x̄ is the mean of each input over all examples and places of a sequence; gradients reach the inputs as well. Without it
-    what reads the images may settle for numbers of any scale and a weight that undoes it. Shapes: x ``[in, ...]``, w
-    ``[in, out]``. Madsen & Johansen 2020 (arXiv 2001.05016), appendix on sequential MNIST.
+    x̄ is the mean of each input over all examples and time steps; gradients reach the inputs as well. Without it a network
+    that reads images may output numbers on any scale, and a weight undo the scale. Shapes: x ``[in, ...]``, w ``[in, out]``
+    → f32[]. Madsen & Johansen 2020 (arXiv 2001.05016), appendix on sequential MNIST.
     """
     return jnp.mean((1 - magnitude(w)) * jnp.square(over_examples(x)))
 
@@ -451,8 +460,8 @@ def over_examples(x: Array) -> Array:
 def sparsity_error(weights: Any) -> Array:
     """How far effective weights are from {-1, 0, 1}: max over all matrices and entries of min(|W|, |1 - |W||), f32[].
 
-    Madsen & Johansen 2020 (arXiv 2001.05016), section 4.2. 0 is a discrete solution; values above 0.5 are possible only
-    for weights beyond 1.5 in size. NaN where there are no matrices.
+    Shapes: a tree of ``[in, out]``. 0 is a discrete solution; values above 0.5 are possible only for weights beyond 1.5 in
+    magnitude. NaN where there are no matrices. Madsen & Johansen 2020 (arXiv 2001.05016), section 4.2.
     """
     sizes = [jnp.abs(w) for w in jax.tree.leaves(weights)]
     if not sizes:

@@ -1,4 +1,8 @@
-"""The published initialisations, each with its source, as ``(key, shape, dtype) → array`` with shape ``(in, out)``."""
+"""The published initialisations, each with its source.
+
+An initializer is a function (key, shape, dtype) → array of that shape and type, as in Flax; the shape of weights is [in,
+out].
+"""
 
 import functools
 import math
@@ -15,7 +19,7 @@ Initializer = Callable[..., Array]
 
 
 def uniform(radius: float) -> Initializer:
-    """U(-radius, radius)."""
+    """An initializer: U(-radius, radius), for any shape."""
 
     def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, -radius, radius)
@@ -25,7 +29,7 @@ def uniform(radius: float) -> Initializer:
 
 @INITIALIZERS.register("glorot_uniform")
 def glorot_uniform(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
-    """U(-r, r) with r = √(6 / (in + out)), for Ŵ, M̂ and G alike.
+    """U(-r, r) with r = √(6 / (in + out)), for Ŵ, M̂ and G alike: key → [in, out].
 
     Glorot & Bengio 2010; the 2018 paper states no initialisation, and most of its reimplementations take this one.
     """
@@ -56,12 +60,12 @@ def nac_weight_variance(r: float) -> float:
 
 @INITIALIZERS.register("madsen_johansen")
 def madsen_johansen(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
-    """Ŵ, M̂ ~ U(-r, r) with r from nac_radius. Madsen & Johansen 2020 (arXiv 2001.05016)."""
+    """Ŵ, M̂ ~ U(-r, r) with r from nac_radius: key → [in, out]. Madsen & Johansen 2020 (arXiv 2001.05016)."""
     return uniform(nac_radius(*shape))(key, shape, dtype)
 
 
 def scaled_uniform(gain: float, mode: str) -> Initializer:
-    """U(-r, r) with r = gain √(3 / in) (mode "fan_in") or r = gain √(6 / (in + out)) (mode "fan_avg").
+    """An initializer: U(-r, r), r = gain √(3 / in) (mode "fan_in") or gain √(6 / (in + out)) (mode "fan_avg").
 
     Gain √2 with fan_in is He et al. 2015, gain 1 with fan_avg is Glorot & Bengio 2010.
     """
@@ -75,16 +79,16 @@ def scaled_uniform(gain: float, mode: str) -> Initializer:
 
 @functools.cache
 def torch_default(fan_in: int) -> Initializer:
-    """U(-r, r) with r = 1 / √fan_in: how PyTorch starts the weights and biases of its dense layers and convolutions.
+    """An initializer: U(-r, r) with r = 1 / √fan_in, as PyTorch's dense layers and convolutions start weights and biases.
 
-    ``fan_in`` is how many numbers each output is computed from: shapes do not tell it for a bias or a convolution. Its
+    ``fan_in`` is the number of inputs of each output, which the shape of a bias or of a kernel does not tell. Source: the
     documentation of ``torch.nn.Linear`` and ``torch.nn.Conv2d``.
     """
     return uniform(1 / math.sqrt(fan_in))
 
 
 def nau_uniform(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
-    """U(-r, r) with r = min(1/2, √(6 / (in + out))): NAU, NRU and the modified RealNPU.
+    """U(-r, r) with r = min(1/2, √(6 / (in + out))), for NAU, NRU and the modified RealNPU: key → [in, out].
 
     Madsen & Johansen 2020 (arXiv 2001.05016), appendix on the NAU's moments, and their published code.
     """
@@ -92,12 +96,12 @@ def nau_uniform(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
 
 
 def nmu_uniform(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
-    """U(1/4, 3/4): NMU and its kin, as in Madsen & Johansen's published code (arXiv 2001.05016)."""
+    """U(1/4, 3/4), for the NMU and its variants, as in Madsen & Johansen's code (arXiv 2001.05016): key → [in, out]."""
     return jax.random.uniform(key, shape, dtype, 0.25, 0.75)
 
 
 def normal(mean: float, deviation: float) -> Initializer:
-    """Normal with a mean and a standard deviation."""
+    """An initializer: N(mean, deviation²), for any shape."""
 
     def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
         return mean + deviation * jax.random.normal(key, shape, dtype)
@@ -106,5 +110,5 @@ def normal(mean: float, deviation: float) -> Initializer:
 
 
 def glorot_normal(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
-    """N(0, 2 / (in + out)). Glorot & Bengio 2010."""
+    """N(0, 2 / (in + out)): key → [in, out]. Glorot & Bengio 2010."""
     return normal(0.0, math.sqrt(2 / sum(shape)))(key, shape, dtype)

@@ -1,5 +1,7 @@
 """Parameters in an interval: what projection moves, and that the box goes through all that handles parameters."""
 
+from functools import cache, partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -29,10 +31,19 @@ INTERVALS = {
 BOUNDED = [name for name, intervals in INTERVALS.items() if intervals]
 
 
-def initial(name, key=0):
+def fresh(name, key):
     """Parameters of 3 inputs and 2 outputs, boxed."""
-    key = jax.random.key(key, impl="rbg") if isinstance(key, int) else key
     return UNITS[name](2).init(key, jnp.ones((1, 3)))["params"]
+
+
+@cache
+def initial(name):
+    # Compiled, so that nothing is computed of the output.
+    return jax.jit(partial(fresh, name))(jax.random.key(0, impl="rbg"))
+
+
+def shapes_of(name):
+    return jax.eval_shape(partial(fresh, name), jax.random.key(0))
 
 
 def is_box(leaf):
@@ -41,7 +52,7 @@ def is_box(leaf):
 
 @pytest.mark.parametrize("name", INTERVALS)
 def test_a_unit_keeps_its_parameters_in_the_published_intervals(name):
-    boxes = {key: (leaf.lower, leaf.upper) for key, leaf in initial(name).items() if is_box(leaf)}
+    boxes = {key: (leaf.lower, leaf.upper) for key, leaf in shapes_of(name).items() if is_box(leaf)}
     assert boxes == INTERVALS[name]
 
 
@@ -111,8 +122,11 @@ def test_bounded_parameters_never_leave_their_interval_however_large_the_steps(n
         moved = optax.apply_updates(params, updates)
         return (project(moved), state), (moved, project(moved))
 
-    params = initial(name)
-    _, (moved, projected) = jax.lax.scan(step, (params, optimizer.init(params)), length=200)
+    @jax.jit
+    def train(params):
+        return jax.lax.scan(step, (params, optimizer.init(params)), length=200)[1]
+
+    moved, projected = train(initial(name))
     for key, (lower, upper) in INTERVALS[name].items():
         values = np.asarray(projected[key].value)
         assert np.isfinite(values).all() and lower <= values.min() and values.max() <= upper
@@ -148,7 +162,7 @@ def test_intervals_are_part_of_the_structure():
 
 def test_boxes_are_made_and_projected_under_vmap_over_seeds():
     keys = jax.random.split(jax.random.key(0, impl="rbg"), 4)
-    params = jax.vmap(lambda key: initial("nmu", key))(keys)
+    params = jax.jit(jax.vmap(partial(fresh, "nmu")))(keys)
     assert (params["w"].value.shape, params["w"].lower, params["w"].upper) == ((4, 3, 2), 0, 1)
     shifted = jax.tree.map(lambda leaf: leaf + 0.5, params)
     projected = jax.vmap(project)(shifted)
@@ -159,8 +173,7 @@ def test_boxes_are_made_and_projected_under_vmap_over_seeds():
 @pytest.mark.parametrize("name", BOUNDED)
 def test_boxes_survive_a_checkpoint(name):
     params = initial(name)
-    template = jax.eval_shape(lambda: initial(name))
-    restored = unpack(pack(params), template)
+    restored = unpack(pack(params), shapes_of(name))
     assert jax.tree.structure(restored) == jax.tree.structure(params)
     jax.tree.map(np.testing.assert_array_equal, restored, params)
 
@@ -182,7 +195,7 @@ class Layers(nn.Module):
 
 def test_the_interval_stays_under_nn_vmap():
     x = jnp.array([[2.0, 3, 4]])
-    y, variables = Layers().init_with_output(jax.random.key(0), x)
+    y, variables = jax.jit(Layers().init_with_output)(jax.random.key(0), x)
     (leaf,) = jax.tree.leaves(variables["params"], is_leaf=is_box)
     assert (leaf.value.shape, leaf.lower, leaf.upper) == ((3, 3, 2), 0, 1)
     assert y.shape == (3, 1, 2)

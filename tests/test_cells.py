@@ -42,9 +42,18 @@ def cell(name, unit="", outputs=1, hidden_size=8, readout="none"):
 
 def run(made, z, seed=0):
     """The network of a cell on columns [in, time, batch]: its parameters, and what it puts out."""
+    return jax.tree.map(np.asarray, jax.jit(start_and_run(made))(jax.random.key(seed, impl="rbg"), sequences_of(z)))
+
+
+def start_and_run(made):
+    """(key, sequences) → the parameters that a network starts with, and what it puts out with them."""
     model = Recurrent(Flat(), made)
-    params = model.init(jax.random.key(seed), sequences_of(z)).get("params", {})
-    return params, np.asarray(model.apply({"params": params}, sequences_of(z)))
+
+    def both(key, sequences):
+        params = model.init(key, sequences).get("params", {})
+        return params, model.apply({"params": params}, sequences)
+
+    return both
 
 
 def leaf(params, name):
@@ -137,8 +146,11 @@ def test_a_fair_lstm_has_a_linear_layer_behind_it():
 
 @pytest.mark.parametrize("name", DENSE)
 def test_published_dense_cells_have_as_many_numbers_as_outputs_and_fair_ones_as_many_as_asked(name):
-    z = numbers(3, 2, 1)
-    (published, _), (fair, outputs) = run(cell(name, outputs=2), z), run(cell(name, "", 2, 16, "dense"), z)
+    shapes = [
+        jax.eval_shape(start_and_run(made), jax.random.key(0), sequences_of(numbers(3, 2, 1)))
+        for made in (cell(name, outputs=2), cell(name, "", 2, 16, "dense"))
+    ]
+    (published, _), (fair, outputs) = shapes
     sizes = [{value.shape[-1] for value in jax.tree.leaves(params)} for params in (published, fair)]
     assert sizes == [{2}, {16, 2}]
     assert outputs.shape == (2, 2, 1)
@@ -146,7 +158,8 @@ def test_published_dense_cells_have_as_many_numbers_as_outputs_and_fair_ones_as_
 
 @pytest.mark.parametrize("name", DENSE)
 def test_published_dense_cells_start_as_pytorch_draws_them(name):
-    params, _ = run(cell(name, outputs=400), numbers(3, 2, 1))
+    start = jax.jit(lambda key, sequences: start_and_run(cell(name, outputs=400))(key, sequences)[0])
+    params = start(jax.random.key(0, impl="rbg"), sequences_of(numbers(3, 2, 1)))
     drawn = np.concatenate([np.ravel(value) for value in jax.tree.leaves(params)])
     assert np.abs(drawn).max() <= 1 / 20  # U(±1/√400)
     assert np.std(drawn) == pytest.approx(1 / 20 / np.sqrt(3), rel=0.01)
@@ -205,7 +218,7 @@ def test_a_long_sequence_needs_no_more_memory_of_the_trunk():
 def test_the_units_in_a_network_declare_their_weights_once_whatever_the_length():
     model = Recurrent(Flat(), cell("unit", "nac", 2))
     for time in (1, 7):
-        variables = model.init(jax.random.key(0), sequences_of(numbers(3, time, 5)))
+        variables = jax.eval_shape(model.init, jax.random.key(0), sequences_of(numbers(3, time, 5)))
         shapes = [leaf.shape for leaf in jax.tree.leaves(variables["weights"])]
         assert shapes == [(5, 2)]
 

@@ -1,6 +1,6 @@
 """Sequences of digits: what they come to, which images they are made of, and what is measured of them."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -24,30 +24,39 @@ def described(name, train_length=4, lengths=(1, 3, 12), num_sequences=300, data=
 
 @cache
 def training_batch(name, seed=0, step=0, batch_size=64):
-    task = described(name).task
-    sample = jax.jit(lambda task, key: task.sample(key, task.init(key), batch_size))
-    return sample(task, key_at(Purpose.TRAINING, jnp.uint32(seed), jnp.int32(step)))
+    return sample(described(name).task, jnp.uint32(seed), jnp.int32(step), batch_size)
+
+
+@partial(jax.jit, static_argnums=3)
+def sample(task, seed, step, batch_size):
+    key = key_at(Purpose.TRAINING, seed, step)
+    return task.sample(key, task.init(key), batch_size)
 
 
 @cache
-def label_of(name, split):
-    """What an image of a split shows, by its bytes."""
-    images = getattr(mnist.load("embedded"), split)
-    return {pixels.tobytes(): int(label) for pixels, label in zip(images.pixels, images.labels, strict=True)}
+def label_of(*splits):
+    """What an image of some splits shows, by its bytes."""
+    images = [getattr(mnist.load("embedded"), split) for split in splits]
+    return {p.tobytes(): int(label) for part in images for p, label in zip(part.pixels, part.labels, strict=True)}
 
 
-def digits_of(name, split, batch):
-    """The digits of a batch, [time, batch], found by looking each image up among those of a split."""
+def digits_of(batch, *splits):
+    """The digits of a batch, [time, batch], found by looking each image up among those of some splits."""
     pixels = np.asarray(jnp.moveaxis(batch.inputs.elements, -1, 0), np.float64)
     restored = np.round((pixels * 0.3081 + 0.1307) * 255).astype(np.uint8)
-    known = label_of(name, split)
+    known = label_of(*splits)
     labels = np.array([known[image.tobytes()] for image in restored])
     return labels[np.asarray(batch.inputs.order)]
 
 
-def totals_by_hand(name, digits):
+def targets_by_hand(description, task_state, batch):
+    """The totals of the digits that the images of a batch show, whatever split they are of."""
+    return totals_by_hand(description, digits_of(batch, "training", "validation", "test"))
+
+
+def totals_by_hand(description, digits):
     """What digits come to, [out][time][batch], by a loop over sequences and places."""
-    outputs = 10 if name == "mnist_counting" else 1
+    outputs = 10 if description.total == "count" else 1
     found = np.zeros((outputs, *digits.shape))
     for j in range(digits.shape[1]):
         counts, total, product = [0] * 10, 0, 1
@@ -55,15 +64,15 @@ def totals_by_hand(name, digits):
             digit = int(digits[t, j])
             counts[digit] += 1
             total, product = total + digit, product * digit
-            found[:, t, j] = counts if outputs == 10 else product if name == "mnist_product" else total
+            found[:, t, j] = counts if outputs == 10 else product if description.total == "product" else total
     return found
 
 
 @each_task
 def test_targets_are_what_the_digits_seen_so_far_come_to(name):
     for split, batch in (("training", training_batch(name)), *fixed(name)):
-        digits = digits_of(name, split, batch)
-        np.testing.assert_allclose(np.asarray(batch.targets), totals_by_hand(name, digits), rtol=1e-6)
+        digits = digits_of(batch, split)
+        np.testing.assert_allclose(np.asarray(batch.targets), totals_by_hand(described(name), digits), rtol=1e-6)
 
 
 def fixed(name):
@@ -74,7 +83,7 @@ def fixed(name):
 
 @each_task
 def test_training_digits_are_uniform_and_those_of_a_product_are_never_0(name):
-    digits = np.concatenate([digits_of(name, "training", training_batch(name, step=step)).ravel() for step in range(8)])
+    digits = np.concatenate([digits_of(training_batch(name, step=step), "training").ravel() for step in range(8)])
     lowest = 1 if name == "mnist_product" else 0
     found = np.bincount(digits, minlength=10)[lowest:] / len(digits)  # 2,048 digits
     assert set(digits) == set(range(lowest, 10))

@@ -26,9 +26,14 @@ from nalu_jax.registry import UNITS
 
 @cache
 def numbers(initializer, shape, draws, seed=0):
-    """Float64 [draws, *shape], of as many keys; of the generator that compiles fastest."""
+    """Float64 [draws, *shape], of as many keys."""
+    return for_each_key(lambda key: initializer(key, shape), seed, draws)
+
+
+def for_each_key(function, seed, draws):
+    """Float64 [draws, ...]: a loop over keys of this generator compiles fastest; nothing but the result is computed."""
     keys = jax.random.split(jax.random.key(seed, impl="rbg"), draws)
-    return np.asarray(jax.vmap(lambda key: initializer(key, shape))(keys), np.float64)
+    return np.asarray(jax.jit(lambda keys: jax.lax.map(function, keys))(keys), np.float64)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +130,7 @@ def parameter(name, inputs, outputs, key, draws=200):
     def init(seed):
         return unbox(UNITS[name](outputs).init(seed, jnp.ones((1, inputs)))["params"])[key]
 
-    return np.asarray(jax.vmap(init)(jax.random.split(jax.random.key(0, impl="rbg"), draws)), np.float64)
+    return for_each_key(init, 0, draws)
 
 
 @pytest.mark.parametrize(

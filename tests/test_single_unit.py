@@ -82,6 +82,12 @@ def offsets_of_seeds(input_size):
 # Targets and operands
 
 
+def targets_by_hand(description, masks, batch):
+    """The operation on the two inputs that the masks f32[inputs, 2] pick, f64[1, batch]."""
+    a, b = np.float64(batch.inputs)[np.asarray(masks).argmax(0)]
+    return EXACT[description.operation](a, b)[None]
+
+
 @pytest.mark.parametrize(("operation", "target"), [("add", 1), ("sub", 5), ("mul", -6), ("div", -1.5)])
 def test_the_target_is_the_operation_on_the_two_inputs_in_their_order(operation, target):
     inputs, draw = jnp.array([[3.0], [-2.0]]), jnp.eye(2)

@@ -197,6 +197,12 @@ def test_nested_subsets_are_all_inputs_and_their_first_half():
 # Targets
 
 
+def targets_by_hand(description, masks, batch):
+    """The operation on the sums of the subsets, f64[1, batch]."""
+    a, b = np.float64(masks).T @ np.float64(batch.inputs)
+    return EXACT[description.operation](a, b)[None]
+
+
 def test_the_simple_task_is_the_published_product():
     # (x1 + x2)(x1 + x2 + x3 + x4) at the point of Madsen & Johansen's figure of the loss surface, where it is 13.2.
     description = arithmetic(input_size=4, subsets=Nested())
@@ -209,10 +215,10 @@ def test_targets_are_the_operation_on_the_sums_of_the_subsets(operation):
     description = arithmetic(operation)
     x = np.random.RandomState(0).uniform(2, 6, (100, 50)).astype(np.float32)
     draw = draw_of_seed(description, 1)
-    a, b = np.asarray(draw, np.float64).T @ x.astype(np.float64)
+    batch = label(description.task, x, draw)
     # Sums near 100 of 25 float32 numbers err by 3e-5 at most, the difference of two by twice as much.
-    targets = label(description.task, x, draw).targets[0]
-    np.testing.assert_allclose(targets, EXACT[operation](a, b), rtol=1e-6, atol=6e-5 * (operation == "sub"))
+    expected = targets_by_hand(description, draw, batch)
+    np.testing.assert_allclose(batch.targets, expected, rtol=1e-6, atol=6e-5 * (operation == "sub"))
 
 
 def test_the_targets_of_two_seeds_differ_on_the_same_inputs():
@@ -619,11 +625,22 @@ def test_impossible_subsets_are_refused(make, sentence):
         ({"subsets": Disjoint(5, 51)}, "two disjoint subsets of up to 51 inputs need 102 inputs, but input_size is 100"),
         ({"subsets": Nested(), "input_size": 1}, "nested subsets need an input_size of at least 2, got 1"),
         ({"input_size": 0}, "input_size must be a positive integer, got 0"),
+        ({"input_size": 2.5}, "input_size must be a positive integer, got 2.5"),
         ({"operation": "root", "interpolation": (-2, -1)}, "operation 'root' needs ranges without negative numbers.* -2"),
         ({"operation": "root", "extrapolation": (-6, -2)}, "operation 'root' needs ranges without negative numbers.* -6"),
         ({"beyond_training": True, "interpolation": (-2, -1)}, "beyond_training needs ranges without negative numbers"),
     ],
-    ids=["do not fit", "empty", "disjoint do not fit", "nested", "no inputs", "root", "root in test", "beyond"],
+    ids=[
+        "do not fit",
+        "empty",
+        "disjoint do not fit",
+        "nested",
+        "no inputs",
+        "half an input",
+        "root",
+        "root in test",
+        "beyond",
+    ],
 )
 def test_what_does_not_fit_together_is_refused(changes, sentence):
     with pytest.raises(ValueError, match=sentence):

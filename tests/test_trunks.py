@@ -29,7 +29,14 @@ def digits(n, height=28, width=28):
 
 
 def started(trunk, images, seed=0):
-    return trunk.init(jax.random.key(seed), images)["params"]
+    # Compiled, so that nothing is computed of the output; of the generator that compiles fastest.
+    params = jax.jit(lambda key: trunk.init(key, jnp.zeros((*images.shape[:2], 1)))["params"])
+    return params(jax.random.key(seed, impl="rbg"))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def outputs_of(trunk, params, images, rngs=None):
+    return trunk.apply({"params": params}, images, rngs=rngs)
 
 
 def in_numpy(params, images):
@@ -69,7 +76,7 @@ def test_a_trunk_is_the_network_of_its_paper(name):
         "dense_2_w": (hidden, 10),
         "dense_2_b": (10,),
     }
-    assert_close(trunk.apply({"params": params}, images), in_numpy(params, images)[0])
+    assert_close(outputs_of(trunk, params, images), in_numpy(params, images)[0])
 
 
 def test_the_registry_has_a_test_of_every_trunk():
@@ -80,23 +87,27 @@ def test_the_registry_has_a_test_of_every_trunk():
 def test_a_trunk_reads_images_of_any_size(height, width):
     images = digits(3, height, width)
     params = started(SMALL, images)
-    assert_close(SMALL.apply({"params": params}, images), in_numpy(params, images)[0])
+    assert_close(outputs_of(SMALL, params, images), in_numpy(params, images)[0])
 
 
 def test_without_features_the_hidden_layer_comes_out():
     trunk, images = Trunk((3, 4), 6, features=0), digits(5)
     params = started(trunk, images)
     assert "dense_2_w" not in params
-    assert_close(trunk.apply({"params": params}, images), in_numpy(params, images)[1])
+    assert_close(outputs_of(trunk, params, images), in_numpy(params, images)[1])
+
+
+@functools.cache
+def small_of_many_seeds():
+    keys = jax.random.split(jax.random.key(0, impl="rbg"), 300)
+    return jax.jit(lambda keys: jax.lax.map(lambda key: SMALL.init(key, digits(1))["params"], keys))(keys)
 
 
 @pytest.mark.parametrize(
     ("name", "fan_in"), [("conv_1", 25), ("conv_2", 25 * 3), ("dense_1", 16 * 4), ("dense_2", 6)], ids=str
 )
 def test_weights_and_biases_start_uniform_as_in_pytorch(name, fan_in):
-    keys = jax.random.split(jax.random.key(0, impl="rbg"), 300)
-    drawn = jax.vmap(lambda key: SMALL.init(key, digits(1))["params"])(keys)
-    for parameter, leaf in drawn.items():
+    for parameter, leaf in small_of_many_seeds().items():
         if parameter.startswith(name):
             # Of 600 numbers and more the extreme ones are within 3 % (once in e^9); four standard errors of the variance.
             assert [leaf.min(), leaf.max()] == pytest.approx([-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)], rel=0.03)
@@ -131,7 +142,7 @@ def test_pieces_give_what_all_images_give_at_once(monkeypatch):
         return jnp.sum(jnp.sin(columns)), columns
 
     def found():
-        return jax.value_and_grad(loss, has_aux=True)(params)
+        return jax.jit(jax.value_and_grad(lambda params: loss(params), has_aux=True))(params)  # traced anew
 
     in_two_kinds_of_pieces = [monkeypatch.setattr(trunks, "AT_ONCE", 70), found()][1]
     monkeypatch.setattr(trunks, "AT_ONCE", 150)
@@ -161,7 +172,7 @@ def channels_of(trunk, images, **rngs):
     params = jax.tree.map(jnp.zeros_like, started(trunk, images))
     params |= {"conv_2_bias": jnp.ones(trunk.filters[1])}
     params |= {"dense_1_w": jnp.repeat(jnp.eye(trunk.filters[1]), 16, axis=0) / 16}
-    return np.asarray(trunk.apply({"params": params}, images, rngs=rngs))
+    return np.asarray(outputs_of(trunk, params, images, rngs))
 
 
 def test_dropout_is_of_whole_channels_and_of_hidden_numbers_while_training():

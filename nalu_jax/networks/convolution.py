@@ -1,9 +1,9 @@
 """Convolution and pooling of images whose last axis counts them: images ``[channels, height, width, n]``.
 
-XLA's compiler for CPUs is slow at convolutions within a loop, at those of several seeds at once and at pooling by windows.
-It is fast at matrix products and at loops along a long last axis, so that here a convolution is the matrix product of its
-kernels with all windows of the images. These windows take 25 times the memory of the images: ``in_pieces`` keeps them
-within a core's cache. Other devices use their own convolution. docs/performance.md has the measurements.
+On CPUs XLA is slow at convolutions within a loop, at those of several seeds at once and at pooling by windows. It is fast at
+matrix products and at loops along a long last axis, so that on a CPU a convolution is the matrix product of its kernels with
+all windows of the images. These windows take 25 times the memory of the images: ``in_pieces`` keeps them within a core's
+cache. Other devices use XLA's own convolution. docs/performance.md has the measurements.
 """
 
 from collections.abc import Callable
@@ -31,14 +31,17 @@ def conv(images: Array, kernel: Array, bias: Array) -> Array:
 
 
 def direct_conv(images: Array, kernel: Array) -> Array:
-    """The convolution as JAX has it."""
+    """XLA's own convolution: images [c, h, w, n], kernel [o, k, k, c] → [o, h - k + 1, w - k + 1, n]."""
     axes = ("CHWN", "OHWI", "CHWN")
     return lax.conv_general_dilated(images, kernel, (1, 1), "VALID", dimension_numbers=axes, precision=lax.Precision.HIGHEST)
 
 
 @jax.custom_vjp
 def matrix_conv(images: Array, kernel: Array) -> Array:
-    """The convolution as one matrix product with all windows, which are made anew for the gradient and not kept for it."""
+    """The convolution as one matrix product with all windows: shapes as in ``direct_conv``.
+
+    The windows are recomputed for the gradient instead of being kept.
+    """
     filters, size, _, _ = kernel.shape
     _, height, width, n = images.shape
     product = matmul(kernel.reshape(filters, -1), windows(images, size), (1, 0))
@@ -63,7 +66,7 @@ matrix_conv.defvjp(_matrix_conv_forward, _matrix_conv_backward)
 
 
 def matmul(a: Array, b: Array, axes: tuple[int, int]) -> Array:
-    """The sum of products over one axis of each of two matrices."""
+    """The product of two matrices [.., ..], summed over the given axis of each, in full float32 → [rest of a, rest of b]."""
     return lax.dot_general(a, b, (((axes[0],), (axes[1],)), ((), ())), precision=lax.Precision.HIGHEST)
 
 
@@ -117,10 +120,10 @@ def quarters(images: Array) -> tuple[Array, ...]:
 
 
 def in_pieces(function: Callable[..., Array], size: int, *arrays: Array) -> Array:
-    """``function`` of arrays ``[..., n]``, at most ``size`` columns at a time, one piece after the other: ``[..., n]``.
+    """``function`` of arrays ``[..., n]``, at most ``size`` columns at a time, one piece after the other: → ``[..., n]``.
 
-    The function must treat each column by itself. All pieces are as large as each other; the last may be filled up with
-    columns of zeros, which are cut off again.
+    The function must treat each column by itself. All pieces are of one size; the last one may be padded with columns of
+    zeros, which are cut off again.
     """
     n = arrays[0].shape[-1]
     if n <= size:

@@ -1,4 +1,4 @@
-"""Units as the layers of networks, from the names and plain values that a config gives."""
+"""Units as the layers of networks, from names and plain values."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from nalu_jax.units.base import Unit
 
 
 def make_unit(name: str, features: int, options: Mapping[str, Any]) -> Unit:
-    """The unit ``name`` on columns, given those of ``options`` that it has as fields.
+    """The unit ``name`` on columns, [in, ...] → [features, ...], with those of ``options`` that it has as fields.
 
     Raises ValueError for an empty or unknown name (with the known ones) or a value that the unit refuses.
     """
@@ -23,7 +23,7 @@ def make_unit(name: str, features: int, options: Mapping[str, Any]) -> Unit:
 
 
 def unit_options(**options: Any) -> dict[str, Any]:
-    """The fields that are set for every unit that has them, from plain values; ``initializer`` is a name.
+    """The options of all units, by field, from plain values; ``initializer`` is a name.
 
     Raises ValueError for a field that no unit has, an unknown initializer or an epsilon outside (0, 1).
     """
@@ -39,19 +39,19 @@ def unit_options(**options: Any) -> dict[str, Any]:
 
 
 def outputs_of(unit: Unit) -> int:
-    """How many outputs a unit has: its features, or twice as many."""
+    """Number of a unit's outputs: its features, or twice as many."""
     outputs, _ = jax.eval_shape(unit.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct((2, 1), jnp.float32))
     return outputs.shape[0]
 
 
 def fields_of(unit: Unit) -> dict[str, Any]:
-    """What may be set of a unit besides the fields that all units have, with the values that it has."""
+    """The fields of a unit that not all units have, with their values."""
     common = {field.name for field in dataclasses.fields(Unit)}
     return {field.name: getattr(unit, field.name) for field in dataclasses.fields(unit) if field.name not in common}
 
 
 def unit_fields() -> dict[str, Any]:
-    """The fields of all registered units, each with the value that the first unit which has it gives it."""
+    """The fields of all registered units, each with its default in the first unit that has it."""
     found: dict[str, Any] = {}
     for constructor in UNITS.values():
         found = fields_of(constructor(1)) | found

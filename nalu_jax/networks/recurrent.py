@@ -1,4 +1,4 @@
-"""Networks of sequences: a reader of each element, a cell that goes over what is read, a readout of its outputs."""
+"""Networks of sequences: a reader of each element, a recurrent cell, a readout of its outputs."""
 
 import functools
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from nalu_jax.types import Array, Sequences
 class Recurrent(nn.Module):
     """z = reader(element), (carry_t, y_t) = cell(carry_{t-1}, z_t).
 
-    The reader reads every element once, before the cell goes over the sequences, so that what a long sequence needs does
-    not grow with the reader. Time is scanned.
+    The reader is applied once to every element, before the scan over time: its cost does not grow with the length of the
+    sequences.
     """
 
     # The reader. First parameters are drawn by their path, and this is its name there.
@@ -41,7 +41,7 @@ class Recurrent(nn.Module):
         return outputs
 
     def read(self, elements: Array) -> Array:
-        """What the reader makes of each element: [..., n] → f32[in, n]."""
+        """The reader's output for each element: [..., n] → f32[in, n]."""
         return self.trunk(elements)
 
 
@@ -66,10 +66,10 @@ def recurrent(
       options: options of all units (``layers.make_unit``).
       outputs: numbers of an answer.
       reader: the name of one of ``READERS`` and those of its fields that are to differ.
-      features: numbers that the reader makes of an element; for an exact cell they are as many as the outputs.
-      cell: one of ``CELLS``: what goes over the sequence.
-      hidden_size: numbers that a cell with a readout keeps.
-      readout: one of ``READOUTS``: what turns the outputs of the cell into answers.
+      features: numbers that the reader makes of an element; an exact cell takes as many as there are outputs.
+      cell: one of ``CELLS``.
+      hidden_size: features of a cell with a readout.
+      readout: one of ``READOUTS``: the map from the outputs of the cell to answers.
 
     Raises ValueError for an unknown name, for a size that is not a positive integer, and for a readout that the cell does
     not take.

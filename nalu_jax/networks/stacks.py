@@ -1,7 +1,7 @@
-"""Layers one behind the other: the networks of the papers that have no memory.
+"""Stacks of layers: the feed-forward networks of the papers.
 
-A constructor here gets the name of the unit, the options of all units (``layers.make_unit``), and the number of outputs
-that the task asks for; then come the fields of ``config.network``.
+A constructor here takes the name of the unit, the options of all units (``layers.make_unit``) and the number of outputs that
+the task asks for; the rest are the fields of ``config.network``.
 """
 
 from collections.abc import Mapping
@@ -26,10 +26,17 @@ def two_layer(
 ) -> nn.Module:
     """The network of the static arithmetic task, on columns: [in, n] → [hidden_size, n] → [outputs, n].
 
-    ``unit`` names the network: the unit stands in both layers unless it names a partner for one of them. So "nac_mul" is
-    a NAC that adds, then a NAC• that multiplies, "nmu" a NAU, then an NMU, and "relu" a dense layer with the activation,
-    then a linear one. Trask et al. 2018, section 4.1; Madsen & Johansen 2020, table of models. ``first_layer`` and
-    ``last_layer`` name another unit for a layer, as in their study of the gate, where a NAC stands before the NALU.
+    Both layers are the unit, unless it names a partner for one of them. So "nac_mul" is a NAC that adds, then a NAC• that
+    multiplies, "nmu" a NAU, then an NMU, and "relu" a dense layer with the activation, then a linear one. Trask et al. 2018,
+    section 4.1; Madsen & Johansen 2020, table of models.
+
+    Args:
+      unit: the unit that the network is named after.
+      options: options of all units (``layers.make_unit``).
+      outputs: numbers of an answer.
+      hidden_size: outputs of the first layer.
+      first_layer: another unit for the first layer, as in Madsen & Johansen's study of the gate, a NAC before the NALU.
+      last_layer: another unit for the last layer.
 
     Raises ValueError for an unknown unit (with the known ones) or a hidden_size that is not a positive integer.
     """
@@ -59,8 +66,8 @@ def single(unit: str, options: Mapping[str, Any], *, outputs: int) -> nn.Module:
 def image_classifier(unit: str, options: Mapping[str, Any], *, outputs: int, reader: Mapping[str, Any]) -> nn.Module:
     """A network that reads images and has the unit as its last layer: images [h, w, n] → logits [outputs, n].
 
-    ``reader`` is the name of one of ``nalu_jax.networks.trunks`` and those of its fields that are to differ; the unit stands
-    in the place of its last dense layer. Trask et al. 2018, section 4.6.
+    ``reader`` is the name of one of ``nalu_jax.networks.trunks`` and those of its fields that are to differ; the unit
+    replaces its last dense layer. Trask et al. 2018, section 4.6.
 
     Raises ValueError for an unknown unit or reader, and unless the unit makes ``outputs`` outputs of as many features.
     """

@@ -1,4 +1,4 @@
-"""The convolutional networks with which the papers read images: what comes before their arithmetic."""
+"""The convolutional networks of the papers, which read images for the arithmetic that follows."""
 
 import functools
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ from nalu_jax.units.base import TRAINING
 
 KERNEL = 5
 SMALLEST = 16  # pixels: after two convolutions and pools one is left
-# Images at a time through the convolutions, so that what they make stays in a core's cache, and through all of the network,
-# so that memory does not grow with their number.
+# Images at a time through the convolutions, whose intermediate results then stay in a core's cache, and through the whole
+# network, so that memory does not grow with their number.
 IN_CACHE = 32
 AT_ONCE = 1024
 
@@ -33,8 +33,8 @@ class Trunk(nn.Module):
       filters: channels after each convolution.
       hidden: width of the hidden layer.
       features: number of outputs; 0 leaves the last layer out, so that the outputs are the hidden layer after its relu.
-      dropout: while a learner takes a step (it then gives ``apply`` a random stream named "training"), the probability that
-        a channel of the second convolution is 0, and that a hidden number is; the others are divided by one minus it.
+      dropout: rate of dropout, of whole channels of the second convolution and of hidden numbers, while a learner takes a
+        step (it then gives ``apply`` a random stream named "training").
 
     Raises ValueError for images of fewer than 16 pixels a side, and for values outside of these ranges.
     """
@@ -58,7 +58,7 @@ class Trunk(nn.Module):
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
-        """[h, w, n] → [features, n]."""
+        """[h, w, n] → [features, n]. Raises ValueError for images of fewer than 16 pixels a side."""
         height, width, n = images.shape
         if min(height, width) < SMALLEST:
             raise ValueError(f"images must have {SMALLEST} x {SMALLEST} pixels or more, got {height} x {width}")
@@ -83,7 +83,7 @@ class Trunk(nn.Module):
         return w, self.param(f"{name}_b", init, (outputs,), self.param_dtype)
 
     def dropout_mask(self, shape: tuple[int, int]) -> Array:
-        """What dropout multiplies by, f32[shape]: 0, or 1 / (1 - dropout); 1 where nothing is dropped."""
+        """The factors of dropout, f32[shape]: 0 or 1 / (1 - dropout) in training, else 1."""
         if not (self.dropout and self.has_rng(TRAINING)):
             return jnp.ones(shape, self.param_dtype)
         kept = jax.random.bernoulli(self.make_rng(TRAINING), 1 - self.dropout, shape)
@@ -98,7 +98,15 @@ def after(pixels: int) -> int:
 
 
 def forward(convolutions: list[Any], layers: list[Any], images: Array, kept_channels: Array, kept_hidden: Array) -> Array:
-    """The network as a pure function: [h, w, n] → [features, n]."""
+    """The network as a pure function: [h, w, n] → [features, n].
+
+    Args:
+      convolutions: (kernel [o, 5, 5, c], bias [o]) of each.
+      layers: (weights [in, out], bias [out]) of one or two dense layers.
+      images: [h, w, n].
+      kept_channels: factors of dropout [channels, n].
+      kept_hidden: factors of dropout [hidden, n].
+    """
     columns = in_pieces(functools.partial(convolved, convolutions), IN_CACHE, images, kept_channels)
     (w, b), *last = layers
     columns = kept_hidden * nn.relu(linear(columns, w) + b[:, None])
@@ -110,8 +118,7 @@ def forward(convolutions: list[Any], layers: list[Any], images: Array, kept_chan
 def convolved(convolutions: list[Any], images: Array, kept_channels: Array) -> Array:
     """The convolutions with pools and relus: [h, w, n] → [channels * h' * w', n].
 
-    Relu comes after the pool, where there are a quarter as many numbers, and a channel is dropped after both: neither
-    changes what comes out.
+    Relu follows the pool, where there are a quarter as many numbers, and dropout follows both: the result is the same.
     """
     images = images[None]
     for kernel, bias in convolutions:
@@ -121,7 +128,7 @@ def convolved(convolutions: list[Any], images: Array, kept_channels: Array) -> A
 
 
 def make_reader(fields: Mapping[str, Any], **sizes: Any) -> nn.Module:
-    """The reader that plain fields name, with those that are to differ from the paper's, and the given sizes.
+    """The reader [..., n] → [features, n] of plain fields: its name, and those fields that are to differ from the paper's.
 
     Raises ValueError for an unknown name or a field that the reader does not have, and for values that it refuses.
     """

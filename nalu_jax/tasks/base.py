@@ -13,22 +13,22 @@ class TaskSpec:
     """
 
     # The metrics that tables, curves and the progress line show, in their order, each with its heading; a metric is named
-    # after its batch, as "interpolation_mse". A heading that ends in " %" is that of a share, and its numbers are shown in
-    # per cent; any other is that of an error.
+    # after its batch, as "interpolation_mse". A heading that ends in " %" is that of a share, which is shown in per cent;
+    # any other is that of an error.
     columns: ClassVar[Mapping[str, str]]
     # The learner, by its name in LEARNERS.
     learner: ClassVar[str] = "supervised"
-    # Numbers that a network puts out.
+    # Number of a network's outputs.
     outputs: ClassVar[int] = 1
     # Fields that are numbers to the compiled programs: cells that differ in these alone train together.
     numbers: ClassVar[tuple[str, ...]] = ()
     # The network, as fields of a config, whose error before training is 100 on the scale of the 2018 paper's scores; none
     # for tasks that no paper scores so.
     score_baseline: ClassVar[Mapping[str, Any]] = {}
-    # What a seed must reach to be solved, 0 if no seed ever is, and the metric that it must reach it in.
+    # The value at which a seed counts as solved, 0 if none ever does, and the metric that is compared with it.
     threshold: float = 0.0
     threshold_metric: ClassVar[str] = ""
-    # What pictures of weights call the matrix f32[inputs, n] that the task draws for a seed; "" if it draws none.
+    # The label in pictures of weights of the matrix f32[inputs, n] that the task draws for a seed; "" if it draws none.
     task_state_label: ClassVar[str] = ""
 
     @classmethod
@@ -38,14 +38,14 @@ class TaskSpec:
 
     @property
     def task(self) -> Any:
-        """The arrays of the task, a ``types.Task``. Raises EnvironmentFault for data that cannot be had."""
+        """The arrays of the task, a ``types.Task``. Raises EnvironmentFault for missing or damaged data."""
         raise NotImplementedError
 
     @property
     def example(self) -> Any:
-        """The shapes and types of the inputs of a batch of one."""
+        """The shapes and types of the inputs of a batch of one, as ``jax.ShapeDtypeStruct``s."""
         raise NotImplementedError
 
     def predictors(self) -> dict[str, dict[str, float]]:
-        """The metrics of predictors that see no input, by label: rows to hold tables of results against."""
+        """The metrics of predictors that see no input, by label: baselines for tables of results."""
         return {}

@@ -18,7 +18,7 @@ from nalu_jax.types import Array, Batch, Metrics, Sequences
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SequenceTask:
-    """Sequences of digits as the training programs see them: the images, held once, and what shapes depend on."""
+    """The arrays of a task on sequences of digits: each image once, and the fields that shapes depend on."""
 
     pixels: Array  # u8[training images, 28, 28]
     labels: Array  # i32[training images]
@@ -31,19 +31,23 @@ class SequenceTask:
     lengths: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     def init(self, key: Array) -> tuple[()]:
-        """Nothing: all seeds learn the same."""
+        """key → (), as all seeds have the same task."""
         del key
         return ()
 
     def sample(self, key: Array, task_state: tuple[()], batch_size: int) -> Batch:
-        """A fresh training batch of sequences [train_length, batch_size] whose digits are uniformly random."""
+        """A fresh training batch of uniformly random images, shaped as in ``make_batch``: [train_length, batch_size]."""
         del task_state
         chosen = jax.random.randint(key, (self.train_length * batch_size,), 0, len(self.labels))
         order = jnp.arange(len(chosen)).reshape(self.train_length, batch_size)
         return self.make_batch(self.pixels[chosen], self.labels[chosen], order)
 
     def evaluations(self, task_state: tuple[()]) -> dict[str, Batch]:
-        """The validation batch "interpolation", as long as in training, and the test batch "extrapolation", the longest."""
+        """The fixed batches, shaped as in ``make_batch``.
+
+        "interpolation" for validation, [train_length, num_sequences], and "extrapolation" for the test, whose sequences are
+        of the largest of ``lengths``.
+        """
         del task_state
         return {"interpolation": self.make_batch(*self.validation), "extrapolation": self.make_batch(*self.test)}
 
@@ -56,15 +60,16 @@ class SequenceTask:
         return Batch(Sequences(images, order), totals(self.total, labels[order]))
 
     def loss(self, outputs: Array, batch: Batch) -> Array:
-        """Mean squared error at the last place, or over all places if ``running``: outputs f32[out, time, batch] → f32[]."""
+        """Mean squared error at the last step, or over all steps if ``running``: outputs f32[out, time, batch] → f32[]."""
         error = outputs - batch.targets
         return jnp.mean(jnp.square(error if self.running else error[:, -1]))
 
     def metrics(self, outputs: Array, batch: Batch) -> Metrics:
-        """Errors of the whole sequences, "mse" and "mae", and of their beginnings, as "mae_10": outputs [out, time, batch].
+        """Errors of the whole sequences, "mse" and "mae", and of their first steps, as "mae_10".
 
-        Of running totals they are means over all places up to the length, else of the place there. "accuracy" is how often
-        the total of a single digit is right: the largest of several numbers, or the one number rounded.
+        They are means over all steps up to the length if ``running``, else the error at that step. "accuracy" is the share
+        of sequences whose total of the first digit is right: the largest of several numbers, or the one number rounded.
+        Outputs f32[out, time, batch] → f32[] each.
         """
         error = outputs - batch.targets
         found: Metrics = {}
@@ -84,7 +89,7 @@ class SequenceTask:
 
 
 def totals(total: str, digits: Array) -> Array:
-    """What digits i32[time, batch] have come to at each place, f32[out, time, batch]: out is 10 for "count", else 1."""
+    """Running totals: digits i32[time, batch] → f32[out, time, batch], where out is 10 for "count", else 1."""
     if total == "count":
         seen = (digits[None] == jnp.arange(10)[:, None, None]).astype(jnp.float32)
         return jnp.cumsum(seen, axis=1)
@@ -93,7 +98,7 @@ def totals(total: str, digits: Array) -> Array:
 
 
 def is_correct(outputs: Array, targets: Array) -> Array:
-    """Which totals of a single digit are right: outputs and targets f32[out, batch] → bool[batch]."""
+    """Whether totals of a single digit are right: outputs and targets f32[out, batch] → bool[batch]."""
     if len(outputs) > 1:
         return outputs.argmax(0) == targets.argmax(0)
     return jnp.round(outputs[0]) == targets[0]
@@ -101,11 +106,11 @@ def is_correct(outputs: Array, targets: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class DigitSequences(TaskSpec):
-    """What is to be learned: the running total over a sequence of images of digits.
+    """To be learned: the running total over a sequence of images of digits.
 
-    Training sequences are fresh for ever, each place an image drawn at random from the training images. Validation and
-    test sequences are fixed, the same for all seeds, and made of images of their own; as many of them as there are images
-    begin with different ones. A shorter test sequence is the beginning of a longer one.
+    Every training batch is new, its images drawn at random from the training images. Validation and test sequences are
+    fixed, the same for all seeds, and made of images of their own; their first images all differ, as far as there are
+    enough. A shorter test sequence is the beginning of a longer one.
 
     Attributes:
       data: where the images are from, see nalu_jax.data.mnist.
@@ -154,14 +159,14 @@ class DigitSequences(TaskSpec):
 
     @property
     def example(self) -> Sequences:
-        """The shapes of a batch of one sequence."""
+        """The shapes of a batch of one sequence: elements f32[28, 28, train_length], order i32[train_length, 1]."""
         shapes: Any = Sequences
         images = jax.ShapeDtypeStruct((28, 28, self.train_length), jnp.float32)
         return shapes(images, jax.ShapeDtypeStruct((self.train_length, 1), jnp.int32))
 
     @functools.cached_property
     def task(self) -> SequenceTask:
-        """The arrays of the task. EnvironmentFault if the images cannot be had."""
+        """The arrays of the task. Raises EnvironmentFault for missing or damaged images."""
         digits = mnist.load(self.data)
         training = self.occurring(digits.training)
         return SequenceTask(
@@ -177,12 +182,15 @@ class DigitSequences(TaskSpec):
         )
 
     def occurring(self, images: mnist.Images) -> mnist.Images:
-        """The images of the digits that occur."""
+        """The images of the digits that occur, from ``lowest`` on."""
         keep = images.labels >= self.lowest
         return mnist.Images(images.pixels[keep], images.labels[keep])
 
     def fixed_sequences(self, images: mnist.Images, length: int, seed: int) -> tuple[Array, Array, Array]:
-        """The images, their labels, and fixed sequences of them; the first digits differ while there are enough."""
+        """Images u8[n, 28, 28], their labels i32[n], and the order of fixed sequences of them, i32[length, num_sequences].
+
+        Their first images all differ, as far as there are enough.
+        """
         pixels, labels = self.occurring(images)
         rng = np.random.RandomState(seed)
         order = rng.randint(len(labels), size=(length, self.num_sequences))
@@ -191,9 +199,9 @@ class DigitSequences(TaskSpec):
         return jnp.asarray(pixels), jnp.asarray(labels, jnp.int32), jnp.asarray(order, jnp.int32)
 
     def predictors(self) -> dict[str, dict[str, float]]:
-        """The metrics of two predictors that see no image: rows to hold every table against.
+        """The metrics of two predictors that see no image, as baselines.
 
-        "constant" always predicts the mean target of training, "true mean" the mean total at each place.
+        "constant" always predicts the mean target of training, "true mean" the mean total at each step.
         """
         task = self.task
         share = np.bincount(np.asarray(task.labels), minlength=10) / len(task.labels)
@@ -211,7 +219,7 @@ class DigitSequences(TaskSpec):
 
 
 def expected(total: str, probabilities: np.ndarray, length: int) -> np.ndarray:
-    """The mean total of so many digits that occur with these probabilities, f64[out]."""
+    """The mean total of ``length`` digits whose probabilities are f64[10]: f64[out]."""
     if total == "count":
         return length * probabilities
     mean = probabilities @ np.arange(10)
@@ -220,7 +228,7 @@ def expected(total: str, probabilities: np.ndarray, length: int) -> np.ndarray:
 
 @TASKS.register("mnist_counting")
 class MnistCounting(DigitSequences):
-    """How often each of the ten digits came, supervised at the last place only. Trask et al. 2018, section 4.2."""
+    """The counts of the ten digits, supervised at the last step only. Trask et al. 2018, section 4.2."""
 
     total = "count"
     outputs = 10
@@ -228,14 +236,14 @@ class MnistCounting(DigitSequences):
 
 @TASKS.register("mnist_addition")
 class MnistAddition(DigitSequences):
-    """The sum of the digits, supervised at the last place only. Trask et al. 2018, section 4.2 and appendix C."""
+    """The sum of the digits, supervised at the last step only. Trask et al. 2018, section 4.2 and appendix C."""
 
     total = "sum"
 
 
 @TASKS.register("mnist_sum")
 class MnistSum(DigitSequences):
-    """The running sum of the digits, supervised at each of them. Madsen & Johansen 2020, section 4.3 and appendix."""
+    """The running sum of the digits, supervised at every step. Madsen & Johansen 2020, section 4.3 and appendix."""
 
     total = "sum"
     running = True
@@ -243,7 +251,7 @@ class MnistSum(DigitSequences):
 
 @TASKS.register("mnist_product")
 class MnistProduct(DigitSequences):
-    """The running product of the digits 1 to 9, supervised at each of them. Madsen & Johansen 2020, section 4.3."""
+    """The running product of the digits 1 to 9, supervised at every step. Madsen & Johansen 2020, section 4.3."""
 
     total = "product"
     running = True

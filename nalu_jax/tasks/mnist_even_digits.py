@@ -15,19 +15,19 @@ from nalu_jax.tasks.base import TaskSpec
 from nalu_jax.types import Array, Batch, Metrics
 
 SIZE = 28  # of an image of MNIST, in pixels
-# For each canvas digits are placed so many times, each with so many proposals. One time in twenty there is no place left for
-# the fifth digit, in the default layout of 28 pixels on 100; that this happens every time has a probability below 1e-6.
+# The digits of a canvas are placed by rejection, in ATTEMPTS attempts of PROPOSALS proposals each. In the layout of 28
+# pixels on 100, one attempt in twenty leaves no place for the fifth digit; that all do has a probability below 1e-6.
 ATTEMPTS, PROPOSALS = 8, 64
-# The most that keeps that promise: how many digits, what share of the canvas the squares of their distance take, and the
-# distance itself as a share of the side on which corners lie.
+# Limits within which that probability holds: the number of digits, the share of the canvas that the squares of their
+# distance take, and the distance as a share of the side on which corners lie.
 MOST, CROWDED, APART = 12, 0.4, 0.7
-EVALUATED = 50  # canvases of the fixed batches that are drawn at a time, for the sake of memory
+EVALUATED = 50  # canvases of the fixed batches that are drawn at a time, to save memory
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class CanvasTask:
-    """Canvases of digits as the training programs see them: the images, held once, and what shapes depend on."""
+    """The arrays of a task on canvases of digits: each image once, and the fields that shapes depend on."""
 
     pixels: Array  # u8[training images, digit_size, digit_size]
     labels: Array  # i32[training images]
@@ -39,18 +39,21 @@ class CanvasTask:
     most_digits: int = dataclasses.field(metadata={"static": True})
 
     def init(self, key: Array) -> tuple[()]:
-        """Nothing: all seeds learn the same."""
+        """key → (), as all seeds have the same task."""
         del key
         return ()
 
     def sample(self, key: Array, task_state: tuple[()], batch_size: int) -> Batch:
-        """A fresh training batch, shaped as ``make_batch`` says."""
+        """A fresh training batch, shaped as in ``make_batch``."""
         del task_state
         sizes = {"canvas": self.canvas, "distance": self.distance, "most": self.most_digits}
         return self.make_batch(*scatter(key, self.pixels, self.labels, batch_size, **sizes))
 
     def evaluations(self, task_state: tuple[()]) -> dict[str, Batch]:
-        """The batch "interpolation" of validation images and the batch "extrapolation" of test images."""
+        """The batch "interpolation" of validation images and the batch "extrapolation" of test images.
+
+        Shaped as in ``make_batch``, of num_canvases examples each.
+        """
         del task_state
         return {"interpolation": self.make_batch(*self.validation), "extrapolation": self.make_batch(*self.test)}
 
@@ -64,9 +67,9 @@ class CanvasTask:
         return -jnp.mean(jnp.sum(batch.targets * jax.nn.log_softmax(outputs, axis=0), axis=0))
 
     def metrics(self, outputs: Array, batch: Batch) -> Metrics:
-        """How often the most likely count is right, "accuracy", and the squared error of the probabilities, "mse".
+        """The share of canvases whose most likely count is right, "accuracy", and the squared error of probabilities, "mse".
 
-        Outputs f32[most_digits + 1, batch] → f32[] each. The latter is the score of Brier 1950.
+        The latter is the score of Brier 1950. Outputs f32[most_digits + 1, batch] → f32[] each.
         """
         right = outputs.argmax(0) == batch.targets.argmax(0)
         error = jax.nn.softmax(outputs, axis=0) - batch.targets
@@ -84,9 +87,18 @@ class CanvasTask:
 def scatter(
     key: Array, pixels: Array, labels: Array, number: int, *, canvas: int, distance: int, most: int
 ) -> tuple[Array, Array]:
-    """So many canvases of 0 to ``most`` uniformly random images, f32[canvas, canvas, number], and even digits i32[number].
+    """Random canvases f32[canvas, canvas, number], and the number of even digits on each, i32[number].
 
-    Images u8[n, size, size] that overlap are as bright as the brighter one.
+    Where images overlap the brighter pixel is taken.
+
+    Args:
+      key: for all that is drawn.
+      pixels: images u8[n, size, size].
+      labels: their digits i32[n].
+      number: of canvases.
+      canvas: pixels of a side of a canvas.
+      distance: pixels that two corners are apart at least.
+      most: the number of digits is uniform from 0 to this.
     """
     for_places, for_counts, for_images = jax.random.split(key, 3)
     corners = canvas - pixels.shape[1] + 1
@@ -99,10 +111,10 @@ def scatter(
 
 
 def places(proposals: Array, count: Array, *, most: int, distance: int) -> tuple[Array, Array]:
-    """Where the digits of a canvas stand, i32[most, 2], and which of them are shown, bool[most].
+    """The upper left corners of a canvas's digits, i32[most, 2], and which of the digits are shown, bool[most].
 
-    Proposals i32[attempts, proposals, 2] are upper left corners. The first attempt that has room for ``count`` digits
-    counts; where none has, that with the most digits, and fewer are shown.
+    Proposals i32[attempts, proposals, 2] are corners. The first attempt with room for ``count`` i32[] digits is taken; if
+    none has it, the one with the most digits, and fewer are shown.
     """
     taken, found = jax.vmap(functools.partial(accept, most=most, distance=distance))(proposals)
     best = jnp.minimum(found.sum(1), count).argmax()
@@ -110,9 +122,9 @@ def places(proposals: Array, count: Array, *, most: int, distance: int) -> tuple
 
 
 def accept(proposals: Array, *, most: int, distance: int) -> tuple[Array, Array]:
-    """Takes proposals i32[n, 2] one after another unless they are too near to one taken before: i32[most, 2].
+    """Accepts proposals i32[n, 2] in order, unless they are too near to an accepted one → i32[most, 2], bool[most].
 
-    bool[most] tells which were found: once all that are left are too near, the first proposal stands for those missing.
+    The latter says which were found: once all that remain are too near, the first proposal fills the missing places.
     """
     free, taken, found = jnp.ones(len(proposals), bool), [], []
     for _ in range(most):
@@ -124,10 +136,10 @@ def accept(proposals: Array, *, most: int, distance: int) -> tuple[Array, Array]
 
 
 def canvas_of(images: Array, corners: Array, shown: Array, *, canvas: int) -> Array:
-    """A canvas with the shown ones of images [digits, size, size] at their corners, f32[canvas, canvas].
+    """A canvas with images [digits, size, size] at corners i32[digits, 2], where shown bool[digits]: f32[canvas, canvas].
 
-    Written as products with shifted unit matrices, which are exact in any precision that holds the numbers up to 255; XLA
-    makes of a slice update for each digit a scatter, which is slow on accelerators.
+    Computed as products with shifted unit matrices, which are exact in any precision that holds the numbers up to 255; XLA
+    compiles a slice update for each digit to a scatter, which is slow on accelerators.
     """
     offsets = jnp.arange(canvas)[None, None, :, None] - corners[:, :, None, None]  # [digits, 2, canvas, 1]
     shifts = (offsets == jnp.arange(images.shape[1])[None, None, None]).astype(jnp.float32)  # [digits, 2, canvas, size]
@@ -142,23 +154,22 @@ compiled_scatter = jax.jit(scatter, static_argnames=("number", "canvas", "distan
 @TASKS.register("mnist_even_digits")
 @dataclasses.dataclass(frozen=True)
 class MnistEvenDigits(TaskSpec):
-    """What is to be learned: how many of the digits on a canvas are even. Trask et al. 2018, section 4.6.
+    """To be learned: the number of even digits on a canvas. Trask et al. 2018, section 4.6.
 
-    The task is that of Seguí, Pujol & Vitrià 2015 (arXiv 1505.08082). Neither paper says how many digits there are or how
-    far apart; here their number is uniform from 0 to ``most_digits``, as in the reimplementation of fomorians. Training
-    canvases are fresh for ever. Validation and test canvases are fixed, the same for all seeds, and made of images of
-    their own. 0 is even.
+    The task is that of Seguí, Pujol & Vitrià 2015 (arXiv 1505.08082). Neither paper states the number of digits or their
+    distance; here their number is uniform from 0 to ``most_digits``, as in the reimplementation of fomorians. Every training
+    batch is new. Validation and test canvases are fixed, the same for all seeds, and made of images of their own. 0 is even.
 
     Attributes:
       data: where the images are from, see nalu_jax.data.mnist.
       canvas: pixels of a side of the canvas.
       digit_size: pixels of a side of a digit, a divisor of 28: the means of as many squares.
       distance: pixels that two centres are apart at least; from digit_size · √2 on none can overlap.
-      most_digits: of a canvas.
+      most_digits: largest number of digits on a canvas.
       num_canvases: fixed canvases of each kind.
       threshold: accuracy on the test canvases from which on a seed counts as solved.
 
-    Raises ValueError for values that are impossible, or that leave no room for so many digits.
+    Raises ValueError for values that are impossible, or that leave no room for ``most_digits`` digits.
     """
 
     columns: ClassVar[Mapping[str, str]] = {
@@ -200,17 +211,17 @@ class MnistEvenDigits(TaskSpec):
 
     @property
     def outputs(self) -> int:
-        """Numbers that a network puts out: one for each count."""
+        """Number of a network's outputs: one for each count."""
         return self.most_digits + 1
 
     @property
     def example(self) -> jax.ShapeDtypeStruct:
-        """The shape of a batch of one canvas."""
+        """The shape of a batch of one canvas: f32[canvas, canvas, 1]."""
         return jax.ShapeDtypeStruct((self.canvas, self.canvas, 1), jnp.float32)
 
     @functools.cached_property
     def task(self) -> CanvasTask:
-        """The arrays of the task. EnvironmentFault if the images cannot be had."""
+        """The arrays of the task. Raises EnvironmentFault for missing or damaged images."""
         digits = mnist.load(self.data)
         return CanvasTask(
             pixels=self.resized(digits.training),
@@ -224,7 +235,7 @@ class MnistEvenDigits(TaskSpec):
         )
 
     def resized(self, images: mnist.Images) -> Array:
-        """The images at the size of digits, u8[n, digit_size, digit_size]: means, rounded."""
+        """The images at the size of digits, u8[n, digit_size, digit_size]: rounded means of pixels."""
         size, width = self.digit_size, SIZE // self.digit_size
         return jnp.asarray(np.rint(images.pixels.reshape(-1, size, width, size, width).mean((2, 4))), jnp.uint8)
 
@@ -241,9 +252,9 @@ class MnistEvenDigits(TaskSpec):
         return jnp.asarray(canvases), jnp.asarray(even)
 
     def predictors(self) -> dict[str, dict[str, float]]:
-        """The metrics of two predictors that see no image: rows to hold every table against.
+        """The metrics of two predictors that see no image, as baselines.
 
-        "always zero" says that no digit is even, "uniform" that all counts are as likely. The accuracy is the mean
+        "always zero" predicts that no digit is even, "uniform" that all counts are equally likely. The accuracy is the mean
         probability of the right count.
         """
         predicted = {"always zero": np.eye(self.outputs)[0], "uniform": np.full(self.outputs, 1 / self.outputs)}

@@ -7,7 +7,7 @@ from nalu_jax.registry import UnknownName, nearest
 
 
 class Operation(NamedTuple):
-    """f(a, b), of numbers or arrays of one shape."""
+    """f(a, b), elementwise, of numbers or arrays of one shape, and its sign in tables."""
 
     apply: Callable[[Any, Any], Any]
     sign: str

@@ -15,9 +15,9 @@ from nalu_jax.types import Array
 def uniform_on(key: Array, lows: Array, width: Array, shape: tuple[int, ...]) -> Array:
     """Float32 numbers, uniform on a union of intervals of one width: lows f32[intervals], width f32[] → f32[shape].
 
-    They lie in the middles of 2²³ equal parts of the union, as far as float32 resolves them. None is 0, which no continuous
-    distribution draws either, and a seed that learns to divide would meet it within a million rows: where rounding makes
-    one, half a part stands.
+    They are the midpoints of 2²³ equal parts of the union, as far as float32 resolves them. None is 0, which has probability
+    0 in a continuous distribution, and by which a seed that learns to divide would divide within a million rows: where
+    rounding makes a 0, half a part replaces it.
     """
     odd = (jax.random.bits(key, shape) >> 8 | 1).astype(jnp.int32).astype(jnp.float32)  # 1, 3, ..., 2²⁴ - 1
     if len(lows) == 1:
@@ -29,7 +29,7 @@ def uniform_on(key: Array, lows: Array, width: Array, shape: tuple[int, ...]) ->
 
 
 def nonzero(x: Array, width: Array) -> Array:
-    """x with width / 2²⁴ in the place of 0."""
+    """x with width / 2²⁴ in the place of 0: x f32[...], width f32[] → f32[...]."""
     return jnp.where(x == 0, width * 2.0**-24, x)
 
 
@@ -71,7 +71,7 @@ class Range:
 
     @classmethod
     def of(cls, field: str, intervals: Any) -> "Range":
-        """The range of a field; what is refused is refused in the field's name."""
+        """The range of a field. Raises ValueError as the constructor does, in the field's name."""
         try:
             return cls(intervals)
         except ValueError as error:
@@ -89,17 +89,17 @@ class Range:
 
     @property
     def lows(self) -> list[float]:
-        """Where the intervals begin."""
+        """The lower ends of the intervals."""
         return [low for low, _ in self.intervals]
 
     @property
     def width(self) -> float:
-        """How wide each interval is."""
+        """The width of each interval."""
         low, high = self.intervals[0]
         return high - low
 
     def fixed(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
-        """Float64 numbers of the range, for batches that never change."""
+        """Numbers of the range for fixed batches, f64[shape]."""
         if len(self.intervals) == 1:
             return rng.uniform(self.low, self.high, shape)
         choices = np.stack([rng.uniform(low, high, shape) for low, high in self.intervals])

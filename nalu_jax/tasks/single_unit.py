@@ -33,10 +33,10 @@ RANGES = {
 @TASKS.register("single_unit")
 @dataclasses.dataclass(frozen=True)
 class SingleUnit(TaskSpec):
-    """What is to be learned: t = f(a, b) with a and b two neighbours in the input x, x uniform on a range.
+    """To be learned: t = f(a, b) with a and b two neighbours in the input x, x uniform on a range.
 
-    Where the two stand is drawn for each seed; the other inputs mean nothing. Training and fixed batches are those of
-    static arithmetic. The "single module arithmetic task" of Mistry, Farrahi & Hare 2022, "A primer for neural arithmetic
+    Their position is drawn for each seed; the other inputs are irrelevant. Training and fixed batches are those of static
+    arithmetic. The "single module arithmetic task" of Mistry, Farrahi & Hare 2022, "A primer for neural arithmetic
     logic modules", JMLR 23(185).
 
     Attributes:
@@ -85,7 +85,7 @@ class SingleUnit(TaskSpec):
 
     @property
     def example(self) -> jax.ShapeDtypeStruct:
-        """The shape of a batch of one input."""
+        """The shape of a batch of one input: f32[input_size, 1]."""
         return jax.ShapeDtypeStruct((self.input_size, 1), jnp.float32)
 
     @functools.cached_property
@@ -121,7 +121,7 @@ class SingleUnit(TaskSpec):
 
 
 def published_test_range(training: Range) -> tuple:
-    """The extrapolation range that the paper pairs with an interpolation range. ValueError if it is none of theirs."""
+    """The extrapolation range that the paper pairs with an interpolation range. Raises ValueError for other ranges."""
     for interpolation, extrapolation in RANGES.items():
         if training == Range(interpolation):
             return extrapolation

@@ -39,7 +39,7 @@ PUBLISHED_THRESHOLDS = {
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ArithmeticTask:
-    """Static arithmetic as the training programs see it: arrays, and the little that shapes depend on.
+    """The arrays of static arithmetic, and the fields that shapes depend on.
 
     All its numbers are leaves, so that one compiled program serves every operation and range.
     """
@@ -55,7 +55,7 @@ class ArithmeticTask:
     beyond_training: bool = dataclasses.field(metadata={"static": True})
 
     def init(self, key: Array) -> Array:
-        """Masks of this seed's subsets, f32[input_size, 2]."""
+        """Masks of this seed's subsets: key → f32[input_size, 2], one column for a and one for b."""
         return self.subsets.masks(key, len(self.interpolation))
 
     def sample(self, key: Array, masks: Array, batch_size: int) -> Batch:
@@ -93,17 +93,17 @@ class ArithmeticTask:
 
 
 def beyond(sums, limits):
-    """Whether a or b exceeds its limit: sums f32[rows, 2], limits f32[2] → bool[rows]."""
+    """Whether a or b exceeds its limit: sums [rows, 2], limits [2] → bool[rows]."""
     return (sums > limits[None]).any(1)
 
 
 @TASKS.register("static_arithmetic")
 @dataclasses.dataclass(frozen=True)
 class StaticArithmetic(TaskSpec):
-    """What is to be learned: t = f(a, b) with a and b the sums of two subsets of the input x, x uniform on a range.
+    """To be learned: t = f(a, b) with a and b the sums of two subsets of the input x, x uniform on a range.
 
-    Training batches are fresh for ever. The validation (interpolation) and test (extrapolation) inputs are one fixed batch
-    of 10,000 rows each, the same for all seeds; the targets move with each seed's subsets. Trask et al. 2018, section 4.1
+    Every training batch is new. The validation (interpolation) and test (extrapolation) inputs are one fixed batch of 10,000
+    examples each, the same for all seeds; the targets depend on each seed's subsets. Trask et al. 2018, section 4.1
     and appendix B; Madsen & Johansen 2020 (arXiv 2001.05016), section 4.1 and appendix.
 
     Attributes:
@@ -112,7 +112,7 @@ class StaticArithmetic(TaskSpec):
       interpolation_range: range of x in training and validation.
       extrapolation_range: range of x in the test.
       subsets: how the subsets are chosen, see nalu_jax.tasks.subsets.
-      beyond_training: count only test rows in which a or b exceeds all that training can contain, as the 2018 paper asks
+      beyond_training: count only test examples in which a or b exceeds all that training can contain, as the 2018 paper asks
         of its extrapolation set. (Its third case, a target beyond training, follows from these but for ÷, whose targets
         have no largest value.)
 
@@ -134,7 +134,7 @@ class StaticArithmetic(TaskSpec):
 
     def __post_init__(self):
         check_operation(self.operation)
-        if self.input_size < 1:
+        if not isinstance(self.input_size, int) or self.input_size < 1:
             raise ValueError(f"input_size must be a positive integer, got {self.input_size!r}")
         self.subsets.check(self.input_size)
         lowest = min(self.interpolation_range.low, self.extrapolation_range.low)
@@ -158,7 +158,7 @@ class StaticArithmetic(TaskSpec):
 
     @property
     def example(self) -> jax.ShapeDtypeStruct:
-        """The shape of a batch of one input."""
+        """The shape of a batch of one input: f32[input_size, 1]."""
         return jax.ShapeDtypeStruct((self.input_size, 1), jnp.float32)
 
     @functools.cached_property
@@ -197,7 +197,17 @@ def arithmetic_task(
     subsets: Overlapping | Disjoint | Nested,
     beyond_training: bool,
 ) -> ArithmeticTask:
-    """The arrays of a task that is described by plain values."""
+    """The arrays of a task from plain values.
+
+    Args:
+      operation: a key of OPERATIONS.
+      input_size: numbers in x.
+      interpolation_range: range of x in training and validation.
+      extrapolation_range: range of x in the test.
+      threshold: test error below which a seed counts as solved.
+      subsets: how a and b are chosen.
+      beyond_training: whether only test examples count in which a or b exceeds all that training can contain.
+    """
 
     def fixed(interval: Range, seed: int) -> Array:
         rows = interval.fixed(np.random.RandomState(seed), (ROWS, input_size))
@@ -221,7 +231,7 @@ def simulated_threshold(task: StaticArithmetic, epsilon: float = 1e-5) -> float:
     """E[(f(a_ε, b_ε) - f(a, b))²] on the test range, a_ε = (1 - ε) Σ_A x + ε Σ_{not A} x, b_ε likewise.
 
     In float64, averaged over 64 draws of the subsets, with ten million numbers in all (a relative standard error below one
-    percent for every operation of the published settings).
+    percent for every operation of the published settings). Raises ValueError if ``beyond_training`` leaves no example.
     """
     operation = OPERATIONS[task.operation].apply
     keys = jax.random.split(jax.random.key(0), 64)

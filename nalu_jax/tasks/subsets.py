@@ -1,6 +1,6 @@
-"""Which inputs are summed into a and b: the ways of the papers, each drawn once per seed.
+"""Which inputs are summed into a and b: the schemes of the papers, each drawn once per seed.
 
-A way is a frozen dataclass with ``check(input_size)``, which raises ValueError where it does not fit, and
+A scheme is a frozen dataclass with ``check(input_size)``, which raises ValueError where it does not fit, and
 ``masks(key, input_size)``, f32[input_size, 2] with 1 where an input belongs to a (column 0) or to b (column 1).
 """
 
@@ -41,7 +41,7 @@ class Overlapping:
             raise ValueError(f"overlap_ratio must lie in [0, 1], got {self.overlap_ratio!r}")
 
     def sizes(self, input_size: int) -> tuple[int, int]:
-        """Inputs in a slice, and inputs that both slices share."""
+        """Number of inputs in a slice, and of those that both slices share."""
         # The margin keeps 0.29 · 100 = 28.999999999999996 from losing an input.
         size = math.floor(self.subset_ratio * input_size + 1e-9)
         return size, math.floor(self.overlap_ratio * size + 1e-9)
@@ -58,7 +58,7 @@ class Overlapping:
             )
 
     def masks(self, key: Array, input_size: int) -> Array:
-        """Masks of a and b."""
+        """Masks of a and b: key → f32[input_size, 2]."""
         size, overlap = self.sizes(input_size)
         offset = jax.random.randint(key, (), 0, input_size - (2 * size - overlap) + 1)
         return slices(input_size, jnp.stack([offset, offset + size - overlap]), jnp.array([size, size]))
@@ -69,7 +69,7 @@ class Overlapping:
 class Disjoint:
     """Two contiguous slices without common inputs, their sizes uniform from smallest to largest, in either order.
 
-    The 2018 paper (section 4.1, appendix B) says no more than that the slices are random and then fixed.
+    The 2018 paper (section 4.1, appendix B) only states that the slices are random and then fixed.
     """
 
     smallest: int
@@ -88,7 +88,7 @@ class Disjoint:
             )
 
     def masks(self, key: Array, input_size: int) -> Array:
-        """Masks of a and b."""
+        """Masks of a and b: key → f32[input_size, 2]."""
         key_size, key_place, key_order = jax.random.split(key, 3)
         sizes = jax.random.randint(key_size, (2,), self.smallest, self.largest + 1)
         # Two points among the inputs that belong to neither slice; the slices are put in there.
@@ -111,6 +111,6 @@ class Nested:
             raise ValueError(f"nested subsets need an input_size of at least 2, got {input_size}")
 
     def masks(self, key: Array, input_size: int) -> Array:
-        """Masks of a and b."""
+        """Masks of a and b: key → f32[input_size, 2]."""
         del key
         return slices(input_size, jnp.array([0, 0]), jnp.array([input_size, input_size // 2]))

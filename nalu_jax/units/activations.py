@@ -17,14 +17,14 @@ from nalu_jax.units.base import Unit
 
 
 class ActivationSpec(NamedTuple):
-    """An activation and the initialisation that its layer's weights are given."""
+    """An activation and the initialisation of its layer's weights."""
 
     function: Callable[[Array], Array]
     kernel_init: Initializer
 
 
 def threshold(x: Array) -> Array:
-    """x where x > 1, else 1: θ = v = 1, which comes nearest to the row "Threshold" of the 2018 paper's table 5."""
+    """x where x > 1, else 1, elementwise: θ = v = 1 come nearest to the row "Threshold" of the 2018 paper's table 5."""
     return jnp.where(x > 1, x, 1.0)
 
 

@@ -15,11 +15,11 @@ TRAINING = "training"
 
 
 class Unit(nn.Module):
-    """A layer from ``[..., in]`` to ``[..., features]`` that can stand wherever ``nn.Dense(features)`` does.
+    """A layer from ``[..., in]`` to ``[..., features]``, a drop-in replacement for ``nn.Dense(features)``.
 
     A subclass defines ``columns``, its formula on columns ``[in, ...]``, and declares there each weight matrix that acts
     on the input by ``self.weight(name, value)``, and each regulariser by ``self.penalty(name, value)``. Its class
-    variables say what the papers say of it.
+    variables hold what its papers state: operations, recipes, partners in a network, domain.
 
     Attributes:
       features: number of outputs.
@@ -31,7 +31,7 @@ class Unit(nn.Module):
 
     # Which of "add", "sub", "mul" and "div" it can compute of two inputs, whatever their range.
     operations: ClassVar[tuple[str, ...]] = ()
-    # How it was trained; of those that fit a task the first holds.
+    # How it was trained; the first one that fits a task is used.
     recipes: ClassVar[tuple[Recipe, ...]] = (DEFAULT_RECIPE,)
     # Its partner in the two-layer networks of the papers that are named after it; None: the unit itself.
     first_layer: ClassVar[str | None] = None
@@ -49,15 +49,15 @@ class Unit(nn.Module):
         super().__post_init__()
 
     def columns(self, x: Array) -> Array:
-        """The unit's formula: [in, ...] → [features, ...]."""
+        """The unit's formula, which a subclass defines: [in, ...] → [features, ...]."""
         raise NotImplementedError
 
     def __call__(self, x: Array) -> Array:
-        """Applies the unit along ``axis``."""
+        """Applies the unit along ``axis``: [..., in, ...] → [..., features, ...], by default [..., in] → [..., features]."""
         return jnp.moveaxis(self.columns(jnp.moveaxis(x, self.axis, 0)), 0, self.axis)
 
     def recipe(self, **facts: Any) -> Recipe:
-        """How the unit was trained on a task with these facts; the plain recipe where none fits."""
+        """The first of ``recipes`` that fits a task with these facts; the default recipe where none does."""
         return next((recipe for recipe in self.recipes if recipe.fits(facts)), DEFAULT_RECIPE)
 
     @property
@@ -82,10 +82,10 @@ class Unit(nn.Module):
         self.declare("penalties", name, value)
 
     def declare(self, collection: str, name: str, value: Array) -> None:
-        """Puts a value into a collection; the last one counts where a unit is used more than once."""
+        """Puts an array of any shape into a collection; where a unit is used more than once, the last value is kept."""
         self.sow(collection, name, value, reduce_fn=lambda _, new: new, init_fn=lambda: value)
 
 
 def add_up(terms: Iterable[Array]) -> Array:
-    """The sum of one or more arrays of one shape."""
+    """The sum of one or more arrays of one shape, which is its shape as well: [...] each → [...]."""
     return functools.reduce(operator.add, terms)

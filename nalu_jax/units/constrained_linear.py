@@ -54,7 +54,7 @@ class TanhLinear(Unit):
         return F.linear(x, w)
 
     def squash(self, w_hat: Array) -> Array:
-        """Ŵ → W."""
+        """Ŵ → W, both [in, features]."""
         return jnp.tanh(w_hat)
 
 
@@ -78,7 +78,7 @@ class SigmoidLinear(TanhLinear):
     operations: ClassVar[tuple[str, ...]] = ("add",)
 
     def squash(self, w_hat: Array) -> Array:
-        """Ŵ → W."""
+        """Ŵ → W, both [in, features]."""
         return jax.nn.sigmoid(w_hat)
 
 
@@ -96,7 +96,7 @@ class SigmoidLinearNoBias(SigmoidLinear):
 class NACBias(NAC):
     """NAC with a bias: a = W x + b with W = tanh(Ŵ) ⊙ σ(M̂), b = 0 at the start.
 
-    Of no paper. Beside the NAC it tells what the missing bias does from what the weights do.
+    Of no paper: compared with the NAC, it separates the effect of the missing bias from that of the weights.
     """
 
     @nn.compact

@@ -12,21 +12,22 @@ from nalu_jax.registry import UNITS
 from nalu_jax.types import Array
 from nalu_jax.units.base import Unit, add_up
 
-SATURATED = 20.0  # the size from which a parameter is no longer pushed away from 0
+SATURATED = 20.0  # the magnitude from which a parameter is no longer pushed away from 0
 
 
 @UNITS.register("inalu")
 class INALU(Unit):
     """Improved NALU (iNALU): cells with weights of their own, a gate that is learned and not computed, and signs.
 
-    y = σ(g) ⊙ a + (1 - σ(g)) ⊙ m ⊙ s with a = W₊ x, m = exp(min(Wₓ log(max(|x|, ε)), ω)) and s the sign of the product.
-    Once a seed is nearly there, a penalty drives all parameters to ± 20; one that has come to a halt starts over. Schlör,
-    Ring & Hotho 2020, arXiv 2003.07629; initialisation and training as in the benchmark of Mistry, Farrahi & Hare.
+    y = σ(g) ⊙ a + (1 - σ(g)) ⊙ m ⊙ s with a = W₊ x, m = exp(min(Wₓ log(max(|x|, ε)), ω)) and s the sign of the product. Once
+    the validation error is small, a penalty drives all parameters to ± 20; a seed whose error stops falling is
+    reinitialised. Schlör, Ring & Hotho 2020, arXiv 2003.07629; initialisation and training as in the benchmark of Mistry,
+    Farrahi & Hare.
 
     Attributes:
       means: of Ŵ, M̂ and g at the start.
       deviation: their standard deviation.
-      epsilon: ε, the smallest size that the logarithm sees.
+      epsilon: ε, the smallest argument of the logarithm.
       omega: ω, so that no product exceeds e^ω.
       shared: both cells share Ŵ and M̂ (the "shared weights" of the original code).
     """
@@ -66,8 +67,8 @@ class INALU(Unit):
         return F.inalu(x, *add, *mul, g, epsilon=self.epsilon, omega=self.omega)
 
 
-# Of ten batches the last two train the gate. The original adds the penalty by optimizer steps of its own, and judges a
-# restart by the loss of each batch; here the penalty is part of the loss, and a restart is judged as in the benchmark.
+# Of ten batches the last two train the gate. The original applies the penalty in optimizer steps of its own, and restarts by
+# the loss of each batch; here the penalty is part of the loss, and restarts follow the rule of the benchmark.
 ORIGINAL = Recipe(
     "Schlör, Ring & Hotho 2020, their published code",
     optimizer=Optimizer("rmsprop_tensorflow", 1e-2, clip_value=0.1, gate_turn=2),

@@ -33,7 +33,7 @@ class MCFC(Unit):
         return F.mc_fc(x, *self.junction_and_gate(x.shape[0]))
 
     def junction_and_gate(self, inputs: int) -> tuple[Array, Array, Array]:
-        """r, w and b, declared."""
+        """r [in, features], w and b [features], with R declared as the weight and their spread as a penalty."""
         orthogonal = nn.initializers.orthogonal()
         r = self.param("r", orthogonal, (inputs, self.features), self.param_dtype)
         w = self.param("w", lambda *arguments: orthogonal(*arguments)[0], (1, self.features), self.param_dtype)
@@ -57,13 +57,13 @@ class MCFCMul(MCFC):
         return F.mc_fc_mul(x, *self.junction_and_gate(x.shape[0]), self.bias())
 
     def bias(self) -> Array:
-        """The bias inside the exponential, 0 at the start."""
+        """The bias inside the exponential, [features], 0 at the start."""
         return self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
 
 
 @UNITS.register("mc_fc_mul_sign_inalu")
 class MCFCMulSignINALU(MCFCMul):
-    """Multiplying MC-FC of sizes, with the sign of iNALU. Mistry, Farrahi & Hare, their benchmark."""
+    """Multiplying MC-FC of magnitudes, with the sign of iNALU. Mistry, Farrahi & Hare, their benchmark."""
 
     positive_inputs: ClassVar[bool] = False
 
@@ -75,7 +75,7 @@ class MCFCMulSignINALU(MCFCMul):
 
 @UNITS.register("mc_fc_mul_sign_real_npu")
 class MCFCMulSignRealNPU(MCFCMul):
-    """Multiplying MC-FC of sizes, with the sign and gate of the RealNPU. Mistry, Farrahi & Hare, their benchmark."""
+    """Multiplying MC-FC of magnitudes, with the sign and gate of the RealNPU. Mistry, Farrahi & Hare, their benchmark."""
 
     recipes: ClassVar[tuple[Recipe, ...]] = (Recipe(MISTRY_2022, penalties=SPREAD | {"gate": Penalty(1.0, 20_000, 35_000)}),)
     positive_inputs: ClassVar[bool] = False

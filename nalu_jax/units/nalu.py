@@ -43,7 +43,7 @@ class NALU(Unit):
         return g * F.nac(x, *add) + (1 - g) * self.multiply(x, *mul)
 
     def cells(self, inputs: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """(Ŵ, M̂) of the adding and of the multiplying cell."""
+        """(Ŵ, M̂) of the adding and of the multiplying cell, each [in, features]."""
         if self.separate:
             return nac_parameters(self, inputs, "_add"), nac_parameters(self, inputs, "_mul")
         both = nac_parameters(self, inputs)
@@ -141,7 +141,7 @@ class NALUSafe(NALU):
 class NALUTrig(NALU):
     """NALU that multiplies through sinh(W asinh(x)), which keeps signs. An option of Madsen & Johansen's code.
 
-    sinh and asinh stand in for exp and log: its products are exact only in the limit of large numbers.
+    sinh and asinh replace exp and log: its products are exact only in the limit of large numbers.
     """
 
     operations: ClassVar[tuple[str, ...]] = ("add", "sub")

@@ -17,12 +17,12 @@ CLIPPED = Optimizer(learning_rate=1e-2, clip_norm=1.0)
 
 @UNITS.register("nmru")
 class NMRU(Unit):
-    """Neural multiplicative reciprocal unit: an NMU of the sizes of [x; 1/x], times the sign cos(π Σ W [z < 0]).
+    """Neural multiplicative reciprocal unit: an NMU of the magnitudes of [x; 1/x], times the sign cos(π Σ W [z < 0]).
 
     W is projected onto [0, 1] and drawn towards 0 and 1. Mistry, Farrahi & Hare 2022, arXiv 2110.05177.
 
     Attributes:
-      sign: retrieve the sign apart from the size; without it the product is that of the numbers as they are.
+      sign: retrieve the sign apart from the magnitude; without it the product is that of the signed numbers.
     """
 
     operations: ClassVar[tuple[str, ...]] = ("mul", "div")

@@ -104,7 +104,7 @@ class SNMU(NMU):
         return F.snmu(x, w, self.noise(x)) if self.training else F.nmu(x, w)
 
     def noise(self, x: Array) -> Array:
-        """n in the shape of x."""
+        """n, for x [in, ...]: [in, ...]."""
         return jax.random.uniform(self.make_rng(TRAINING), x.shape, x.dtype, self.lowest, self.highest)
 
 
@@ -116,6 +116,6 @@ class BatchSNMU(SNMU):
     """
 
     def noise(self, x: Array) -> Array:
-        """n in the shape of x."""
+        """n, for x [in, ...]: [in, ...]."""
         deviation = jax.lax.stop_gradient(jnp.std(x, ddof=1))
         return 1 + jax.random.uniform(self.make_rng(TRAINING), x.shape, x.dtype) / deviation

@@ -60,7 +60,7 @@ class RealNPU(Unit):
         return F.real_npu(x, w_real, g)
 
     def real_weight(self, inputs: int) -> Array:
-        """W, declared as the unit's weight."""
+        """W [in, features], declared as the unit's weight."""
         initializer = nau_uniform if self.constrained else glorot_uniform
         initializer = bounded(initializer, -1.0, 1.0) if "w" in self.clip else initializer
         w_real = self.param("w_real", initializer, (inputs, self.features), self.param_dtype)
@@ -68,13 +68,16 @@ class RealNPU(Unit):
         return w_real
 
     def relevance(self, inputs: int) -> Array:
-        """The gate before it is clipped."""
+        """The gate g [in], before it is clipped."""
         half = nn.initializers.constant(0.5)
         initializer = bounded(half, 0.0, 1.0) if "g" in self.clip else half
         return self.param("g", initializer, (inputs,), self.param_dtype)
 
     def penalties(self, g: Array | None, *weights: Array) -> None:
-        """The regularisers of both papers: L1 of everything; mean |1 - |W||; the gate towards 0 and 1."""
+        """Declares the regularisers of both papers: L1 of everything; mean |1 - |W||; the gate towards 0 and 1.
+
+        Shapes: g [in] or None, the weights [in, features] each, first the real ones.
+        """
         gates = () if g is None else (g,)
         self.penalty("l1", add_up(jnp.sum(F.magnitude(parameter)) for parameter in (*weights, *gates)))
         unit_size = jnp.mean(F.magnitude(1 - F.magnitude(weights[0])))
@@ -101,7 +104,7 @@ class NPU(RealNPU):
         return F.npu(x, w_real, w_imag, g)
 
     def imaginary_weight(self, inputs: int) -> Array:
-        """W_im, declared as the unit's second weight."""
+        """W_im [in, features], declared as the unit's second weight."""
         initializer = bounded(nn.initializers.zeros, -1.0, 1.0) if "i" in self.clip else nn.initializers.zeros
         w_imag = self.param("w_imag", initializer, (inputs, self.features), self.param_dtype)
         self.weight("W_imag", w_imag)
