@@ -39,26 +39,27 @@ def run_experiment(config: Config, workdir: Path, *, fresh: bool, console: Conso
         locate(name)
     with claimed(workdir, fresh=fresh, console=console):
         same_config(workdir, config)
-        reports = [find(name) for name in config.reports]  # now, since pictures take a second to import
         try:
-            train(together, config, workdir, reports, console)
+            train(together, config, workdir, console)
         except Interrupted:
             console.print("interrupted; everything is saved, and the same command goes on from here", soft_wrap=True)
             return INTERRUPTED
         run = read_run(workdir, config)
-        show(run, reports, console)
+        show(run, [find(name) for name in config.reports], console)
         console.print(f"reports: {workdir}    curves live: tensorboard --logdir {workdir}", soft_wrap=True)
     return ALL_DIVERGED if any(result.all_diverged for result in run.cells) else DONE
 
 
-def train(together: list[list[Job]], config: Config, workdir: Path, reports: list[ModuleType], console: Console) -> None:
+def train(together: list[list[Job]], config: Config, workdir: Path, console: Console) -> None:
     """Runs the cells that are not finished, and writes the reports as they finish. Raises Interrupted at a signal."""
     complete = workdir / "complete"
     signals = SignalHandler()
     left = [group for group in together if not all(Files(workdir / job.name).seeds.exists() for job in group)]
     if not left and complete.exists():
         return
-    signals.install()  # first, since jax swallows a KeyboardInterrupt that reaches it in the garbage collector
+    # First, since a KeyboardInterrupt may be swallowed by what is imported from here on, and by jax's garbage collector.
+    signals.install()
+    reports = [find(name) for name in config.reports]
     environment = trusted_environment()
     signals.check()
     complete.unlink(missing_ok=True)  # its reports will be of the past when a cell is finished again

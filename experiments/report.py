@@ -8,6 +8,7 @@ from rich.console import Console
 
 from experiments.config import load
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, EnvironmentFault
+from experiments.run import set_up_cpu
 from experiments.terminal import PipeSafeConsole, print_error
 
 FLAGS = flags.FlagValues()
@@ -62,4 +63,5 @@ def report(folder: Path, out: Path, console: Console) -> None:
 
 
 if __name__ == "__main__":
+    set_up_cpu()  # as a run does, so that pictures of networks are the same to the last digit
     sys.exit(main(sys.argv[1:]))
