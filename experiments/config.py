@@ -73,12 +73,16 @@ def load(page: str) -> Config:
         raise fault_of_page(path, error) from error
     if not isinstance(config, ConfigDict):
         raise ConfigError(f"--config: get_config of {path} must return a ConfigDict, got {config!r}")
-    missing = [name for name in EVERY_PAGE_HAS if name not in config]
-    if missing:
+    if missing := missing_fields(config):
         raise ConfigError(f"--config: the config of {path} lacks {', '.join(missing)}")
     if "reports" not in config:
         config.reports = REPORTS
     return config
+
+
+def missing_fields(config: Config) -> list[str]:
+    """What every page has and this config has not."""
+    return [name for name in EVERY_PAGE_HAS if name not in config]
 
 
 def fault_of_page(path: str, error: Exception) -> ConfigError:

@@ -82,7 +82,8 @@ def train(together: list[list[Job]], config: Config, workdir: Path, console: Con
             write_reports(read_run(workdir, config), reports, workdir)
             reported = time.monotonic()
             took = reported - began
-    write_reports(read_run(workdir, config), reports, workdir)
+    for sentence in write_reports(read_run(workdir, config), reports, workdir):
+        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
     write_atomic(complete, b"")
 
 

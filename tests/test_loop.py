@@ -381,9 +381,11 @@ def test_evaluations_do_not_touch_what_is_trained(programs, uninterrupted):
     assert differing(often.state, uninterrupted["healthy"][0].state) == []
 
 
-def test_training_lowers_the_validation_error(uninterrupted):
-    first, *_, last = [metrics["interpolation_mse"] for _, metrics in uninterrupted["healthy"][1]]
-    assert last.mean() < first.mean() / 2 and (last < first).sum() >= 6
+def test_training_lowers_the_validation_error_of_every_seed(programs):
+    host = Recorder(1000)
+    train(programs, host, problem=variant(rate=5e-4))  # steps so small that none overshoots
+    first, *_, last = [metrics["interpolation_mse"] for _, metrics in host.rows]
+    assert (last < first).all()
 
 
 # The record: what is best, and when it was solved

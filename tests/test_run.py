@@ -10,6 +10,7 @@ import os
 import platform
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -652,6 +653,24 @@ def test_of_a_folder_with_no_more_than_config_and_seeds_the_tables_are_written(f
 def test_a_folder_that_is_no_run_has_no_reports(capsys, tmp_path):
     said = report(capsys, tmp_path)
     assert (said.code, said.out) == (2, "") and said.err == f"error: {tmp_path} is no run: it has no config.json\n"
+
+
+def test_a_folder_of_another_version_is_refused_in_a_sentence(capsys, tmp_path):
+    (tmp_path / "config.json").write_text('{"num_seeds": 3, "batch_size": 32}')
+    said = report(capsys, tmp_path)
+    assert said.code == 2 and f"{tmp_path} is no run of this version: its config.json lacks first_seed, " in said.err
+    (tmp_path / "config.json").write_text("[1]")
+    said = report(capsys, tmp_path)
+    assert said.code == 2 and said.err == f"error: {tmp_path} is no run: its config.json holds no config\n"
+
+
+def test_a_report_that_a_finished_run_lacks_files_for_is_named(finished, run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(finished.folder, copy)
+    for name in ("complete", "nac-sub/metrics.jsonl"):
+        (copy / name).unlink()
+    said = run(QUICKSTART, f"--workdir={copy}", *flags(settings=SETTINGS, grid=GRID))
+    assert said.code == 0 and "curves is left as it is: it needs " in said.out
 
 
 def test_an_unknown_report_is_refused_with_a_guess_before_anything_is_run(run, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.build import task_of
-from experiments.config import Config
+from experiments.config import REPORTS, Config, missing_fields
 from experiments.faults import ConfigError, EnvironmentFault
 from experiments.grid import Cell, axes_of, cells
 from nalu_jax.storage.files import write_atomic
@@ -161,7 +161,14 @@ def read_run(folder: Path, config: Config | None = None) -> FinishedRun:
     if config is None:
         if not (folder / "config.json").is_file():
             raise ConfigError(f"{folder} is no run: it has no config.json")
-        config = ConfigDict(as_tuples(read_json(folder / "config.json")))
+        values = read_json(folder / "config.json")
+        if not isinstance(values, dict):
+            raise ConfigError(f"{folder} is no run: its config.json holds no config")
+        config = ConfigDict(as_tuples(values))
+        if missing := missing_fields(config):
+            raise ConfigError(f"{folder} is no run of this version: its config.json lacks {', '.join(missing)}")
+        if "reports" not in config:
+            config.reports = REPORTS
     axes, shared = axes_of(config), read_csv(folder / "seeds.csv") if (folder / "seeds.csv").exists() else []
     found = []
     for cell in cells(config):

@@ -33,8 +33,8 @@ def write(run: FinishedRun, folder: Path) -> None:
     caption = [f"{rows[0]['seeds']} seeds a cell, {rows[0]['steps']:,} steps."]
     if "success" in formatted[0]:
         caption.append(
-            "Success: test error below the threshold at the lowest validation error. Brackets: 95 % intervals. Solved at "
-            "and sparsity error: solved seeds only."
+            "Success: a seed is solved at its evaluation with the best score. Brackets: 95 % intervals. Solved at and "
+            "sparsity error: solved seeds only."
         )
     errors = [title(heading) for heading in run.columns.values() if not is_share(heading)]
     shares = [title(heading) for heading in run.columns.values() if is_share(heading)]
