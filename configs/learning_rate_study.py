@@ -18,6 +18,7 @@ with 56 % and divides with 60 % of its seeds, and the NALU with 84, 40 and 16 %;
 0 %. With SGD nothing is solved, and with momentum nothing but 8 % of the NAC's subtractions at 1e-1. results/README.md has
 the picture.
 
+Time:     a quarter of an hour on two cores (324 cells, 8,100 seeds); :paper days
 Command:  python -m experiments.run --config=configs/learning_rate_study.py --workdir=runs/learning_rate_study
 """
 

@@ -7,6 +7,7 @@ rate. 32 seeds a cell; a minute on two cores.
 It reaches (2 CPU cores, jax 0.10.1), in percent of the seeds: NAC + 88 and - 100; NAC• - 41 and × 19; NALU + 12, - 34 and
 × 16; a linear network + and - 100; ReLU6 nothing, though it fits every training range; and nothing solves ÷.
 
+Time:     a minute on two cores (20 cells, 640 seeds)
 Command:  python -m experiments.run --config=configs/quickstart.py --workdir=runs/quickstart      (or scripts/run)
 """
 

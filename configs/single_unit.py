@@ -19,6 +19,7 @@ Two inputs take twelve minutes on two cores (306 cells, 7,650 seeds, 34 programs
 everything that they can do; NMU all but some seeds on U[-2, -1) (21 of 25) and U[-1.2, -1.1) (16 of 25), as published;
 results/README.md has the rest.
 
+Time:     twelve minutes on two cores (306 cells, 7,650 seeds); :10 and :100 hours
 Command:  python -m experiments.run --config=configs/single_unit.py --workdir=runs/single_unit
 """
 

@@ -15,8 +15,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from nalu_jax import NAU, NMU
-from nalu_jax.bounded import project
+from nalu_jax import NAU, NMU, keep_bounded
 
 SPARSITY = 0.1  # weight of the penalty that draws each weight to the nearest of -1, 0 and 1
 
@@ -27,12 +26,17 @@ def batch(seed, low=-2.0, high=2.0):
     return x, x[:, 0:1] * x[:, 2:3]
 
 
+def make_optimizer(steps):
+    """Adam, whose steps end where every weight is in its interval: [-1, 1] for the NAU, [0, 1] for the NMU."""
+    return optax.chain(optax.adam(optax.cosine_decay_schedule(1e-2, steps)), keep_bounded())
+
+
 def train_linen(steps):
     """In Linen: parameters and the optimizer's state are trees, and a step is a pure function of them."""
     # A unit stands wherever nn.Dense(features) does.
     model = nn.Sequential([NAU(2), NMU(1)])
     params = model.init(jax.random.key(0), jnp.ones((1, 4)))["params"]
-    optimizer = optax.adam(optax.cosine_decay_schedule(1e-2, steps))
+    optimizer = make_optimizer(steps)
     opt_state = optimizer.init(params)
 
     def loss(params, x, y):
@@ -45,8 +49,7 @@ def train_linen(steps):
     @jax.jit
     def step(params, opt_state, x, y):
         updates, opt_state = optimizer.update(jax.grad(loss)(params, x, y), opt_state, params)
-        # After each step every weight goes back into its interval: [-1, 1] for the NAU, [0, 1] for the NMU.
-        return project(optax.apply_updates(params, updates)), opt_state
+        return optax.apply_updates(params, updates), opt_state
 
     visited = []
     for i in range(steps):
@@ -62,7 +65,7 @@ def train_linen(steps):
 def train_nnx(steps):
     """In NNX: the bridge makes a module of the Linen one; model and optimizer are objects that a step changes."""
     model = nnx.bridge.ToNNX(nn.Sequential([NAU(2), NMU(1)]), rngs=nnx.Rngs(0)).lazy_init(jnp.ones((1, 4)))
-    optimizer = nnx.Optimizer(model, optax.adam(optax.cosine_decay_schedule(1e-2, steps)), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(model, make_optimizer(steps), wrt=nnx.Param)
 
     def loss(model, x, y):
         # The collections become Variables beside the parameters, renewed by each call that names them as mutable.
@@ -73,7 +76,6 @@ def train_nnx(steps):
     @nnx.jit
     def step(model, optimizer, x, y):
         optimizer.update(model, nnx.grad(loss)(model, x, y))
-        keep_intervals(model)
 
     visited = []
     for i in range(steps):
@@ -83,16 +85,6 @@ def train_nnx(steps):
     x, y = batch(steps, 4.0, 12.0)
     outputs = model(x, mutable=["weights"])
     report("NNX", outputs - y, model.layers_0["W"][...], model.layers_1["W"][...], visited)
-
-
-def keep_intervals(model):
-    """Moves every bounded parameter into its interval; the bridge keeps its ends as metadata of the Variable.
-
-    ``project`` is for the boxed parameters of Linen and leaves the Variables of NNX as they are.
-    """
-    for _, node in nnx.iter_graph(model):
-        if isinstance(node, nnx.Param) and "lower" in node.get_metadata():
-            node[...] = jnp.clip(node[...], node.lower, node.upper)
 
 
 def report(name, error, w_nau, w_nmu, visited):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from experiments.grid import Cell
 from nalu_jax.learners.optimizers import make_optimizer
 from nalu_jax.learners.reinit import with_reinit
 from nalu_jax.learners.supervised import declared_penalties
-from nalu_jax.networks.layers import make_unit, unit_options
+from nalu_jax.networks.layers import unit_of
 from nalu_jax.recipes import Chain, Optimizer, Penalty, Reinit
 from nalu_jax.registry import LEARNERS, NETWORKS, TASKS
 from nalu_jax.tasks.base import TaskSpec
@@ -142,12 +143,9 @@ def task_of(config: Config) -> TaskSpec:
 
 def network_of(config: Config, task: TaskSpec) -> nn.Module:
     """The model of a cell."""
-    options, fields = config.unit.to_dict(), config.network.to_dict()
+    fields = config.network.to_dict()
     with naming("unit"):
-        unit = options.pop("name", "")
-        options = unit_options(**options)
-        if unit:
-            make_unit(unit, 1, options)
+        unit, options = unit_of(config.unit.to_dict())
     with naming("network"):
         return NETWORKS[fields.pop("name")](unit, options, outputs=task.outputs, **fields)
 
@@ -187,8 +185,11 @@ def as_arrays(learning_rate: float, penalties: dict[str, Penalty]) -> Hyperparam
 def layout_of(config: Config, schedule: Schedule, task: TaskSpec, batch_size: int) -> Layout:
     """How the seeds of a cell lie on this machine's devices, with so many examples for each at a time."""
     example = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(task.example))
+    taken, memory = batch_size * example, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if taken > memory:
+        raise EnvironmentFault(f"a training batch of one seed takes {taken:,} bytes, and this machine has {memory:,}")
     with naming(""):
-        return layout_for(seed_mesh(), num_seeds=schedule.num_seeds, bytes_a_seed=batch_size * example, block=config.block)
+        return layout_for(seed_mesh(), num_seeds=schedule.num_seeds, bytes_a_seed=taken, block=config.block)
 
 
 @functools.cache

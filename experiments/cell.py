@@ -17,11 +17,11 @@ from experiments.environment import differences
 from experiments.grid import Cell
 from experiments.reports import find, hparams
 from experiments.reports.formats import is_share
-from experiments.reports.results import CellResult, Files, plain, read_json, write_csv
+from experiments.reports.results import CellResult, Files, csv_text, plain, read_json, write_csv
 from experiments.reports.trained import Trained
 from experiments.stopping import SignalHandler
 from nalu_jax.storage.checkpoint import Checkpoints, pack
-from nalu_jax.storage.files import write_atomic
+from nalu_jax.storage.files import sha256, write_atomic
 from nalu_jax.storage.metrics import MetricsFile, summarise
 from nalu_jax.storage.tensorboard import POINTS, TensorBoard
 from nalu_jax.training.loop import Run, diverged, run_seeds
@@ -61,10 +61,10 @@ class GroupHost:
         self.asked = self.saved = time.monotonic()
 
     def resume(self, template: Run) -> Run | None:
-        """The newest whole checkpoint; what was recorded after it is dropped, the rest shown again."""
-        stored = self.checkpoints.restore(template)
-        sizes = stored.extra["metrics_sizes"] if stored else [0] * len(self.recorders)
-        for recorder, size in zip(self.recorders, sizes, strict=True):
+        """The newest whole checkpoint with whole records; what was recorded after it is dropped, the rest shown again."""
+        stored = self.checkpoints.restore(template, self.check_records)
+        records = stored.extra["records"] if stored else [[0, ""]] * len(self.recorders)
+        for recorder, (size, _) in zip(self.recorders, records, strict=True):
             recorder.metrics.cut(size)
         if stored is None:
             return None
@@ -76,6 +76,13 @@ class GroupHost:
             self.progress.evaluated(list(rows))
         self.progress.advanced(step)
         return stored.tree
+
+    def check_records(self, extra: dict[str, Any]) -> None:
+        """Raises OSError unless the metrics files begin as they did when a checkpoint was saved."""
+        if "records" not in extra:
+            raise OSError("it is of another version")
+        for recorder, record in zip(self.recorders, extra["records"], strict=True):
+            recorder.metrics.check(*record)
 
     def chunk_steps(self) -> int:
         """As many steps as take about a second, going by the chunk before."""
@@ -107,7 +114,7 @@ class GroupHost:
         """Commits a checkpoint. Interrupted if the run is to stop."""
         self.progress.advanced(step)
         began = time.monotonic()
-        self.checkpoints.save(step, run, {"metrics_sizes": [recorder.metrics.sync() for recorder in self.recorders]})
+        self.checkpoints.save(step, run, {"records": [recorder.metrics.sync() for recorder in self.recorders]})
         self.saved = time.monotonic()
         self.pause = max(CHECKPOINT_SECONDS, (self.saved - began) / CHECKPOINT_SHARE)
         self.signals.check()
@@ -144,24 +151,20 @@ def run_group(
         host.save(int(run.step), run)
         untrained = untrained_errors(jobs)
         for i, job in enumerate(jobs):
-            alone = variant_of(run, i)
+            state, record = jax.tree.map(lambda leaf, i=i: leaf[:, i], (run.state, run.record))  # leaves [seeds, ...]
+            alone = Run(run.step, state, record)
             rows = seed_rows(alone)
             result = write_results(job, files[i], alone, rows, untrained[i], changes[i])
             show_results(host.recorders[i].tensorboard, job, alone, result)
-            write_csv(files[i].seeds, [{**job.axes, **row} for row in rows])
-
-
-def variant_of(run: Run, variant: int) -> Run:
-    """One variant of a run, its leaves [seeds, ...]."""
-    state, record = jax.tree.map(lambda leaf: leaf[:, variant], (run.state, run.record))
-    return Run(run.step, state, record)
+            write_csv(files[i].seeds, rows_of_cell(job, rows))
 
 
 def write_results(
     job: Job, files: Files, run: Run, rows: list[dict[str, str]], untrained: dict[str, float], changes: list[str]
 ) -> CellResult:
     """Writes the parameters of all seeds, and what is known of the cell as a whole; the finished cell is returned."""
-    write_atomic(files.params, pack({"best": run.record.best_params, "last": run.state.params}))
+    params = pack({"best": run.record.best_params, "last": run.state.params})
+    write_atomic(files.params, params)
     score = np.where(run.record.best_step >= 0, run.record.best.score, np.inf)
     result = {
         "steps": job.schedule.num_steps,
@@ -170,9 +173,19 @@ def write_results(
         "untrained": untrained,
         "predictors": job.task.predictors(),
         "environment_changes": changes,
+        "sha256": {
+            files.seeds.name: sha256(csv_text(rows_of_cell(job, rows)).encode()),
+            files.params.name: sha256(params),
+            files.metrics.name: sha256(files.metrics.read_bytes()),
+        },
     }
     write_atomic(files.result, json.dumps(result, indent=2).encode())
     return CellResult(dict(job.axes), Cell(dict(job.axes), job.name, job.config), job.task, rows, result, files)
+
+
+def rows_of_cell(job: Job, rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """The rows of seeds.csv, with the axes of the cell before those of its seeds."""
+    return [{**job.axes, **row} for row in rows]
 
 
 def seed_rows(run: Run) -> list[dict[str, str]]:

@@ -1,18 +1,13 @@
-"""Config pages and the command line's changes to them.
+"""The command line's changes to a config page.
 
-A page is a Python file with ``get_config(preset)``; ``--config=page.py:preset`` names it. ``--config.a.b=value`` changes a
-field, which keeps the type that it has on the page; ``--config.grid.x=v1,v2`` changes an axis of the grid, or adds one for
-the field x.
+``--config.a.b=value`` changes a field, which keeps the type that it has on the page; a name that only one field has
+stands for its path. ``--config.grid.x=v1,v2`` changes an axis of the grid, or adds one for the field x.
 """
 
 import ast
 import dataclasses
-import importlib.util
-import inspect
 import math
-import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
@@ -21,76 +16,9 @@ from experiments import recipe
 from experiments.faults import ConfigError
 from nalu_jax.registry import nearest
 
-EVERY_PAGE_HAS = (
-    "num_seeds",
-    "first_seed",
-    "num_steps",
-    "eval_every",
-    "block",
-    "learner",
-    "unit",
-    "network",
-    "task",
-    "grid",
-)
-# What is drawn and tabulated of a page that does not say it.
-REPORTS = ("summary", "curves")
 Config: TypeAlias = Any  # a ConfigDict, of whose fields no types are known
-CONFIGS = Path(__file__).parent.parent / "configs"
-
-
-def shipped() -> dict[str, str]:
-    """The config pages that come with the project, and the first line of what each says of itself."""
-    pages = {}
-    for path in sorted(CONFIGS.glob("*.py")):
-        docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
-        pages[f"{CONFIGS.name}/{path.name}"] = docstring.split("\n", 1)[0]
-    return pages
-
-
-def load(page: str) -> Config:
-    """The config of ``path/to/page.py`` or ``path/to/page.py:preset``."""
-    path, _, preset = page.partition(":")
-    if not Path(path).is_file():
-        raise ConfigError(f"--config: there is no file {path!r}; shipped are {', '.join(shipped())}")
-    spec = importlib.util.spec_from_file_location("config_page", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"--config: {path!r} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise fault_of_page(path, error) from error
-    if not callable(getattr(module, "get_config", None)):
-        raise ConfigError(f"--config: {path} has no function get_config")
-    if preset and not inspect.signature(module.get_config).parameters:
-        raise ConfigError(f"--config: {path} has no presets, got {preset!r}")
-    try:
-        config = module.get_config(preset) if preset else module.get_config()
-    except ValueError as error:
-        raise ConfigError(f"--config: {error}") from error
-    except Exception as error:
-        raise fault_of_page(path, error) from error
-    if not isinstance(config, ConfigDict):
-        raise ConfigError(f"--config: get_config of {path} must return a ConfigDict, got {config!r}")
-    if missing := missing_fields(config):
-        raise ConfigError(f"--config: the config of {path} lacks {', '.join(missing)}")
-    if "reports" not in config:
-        config.reports = REPORTS
-    return config
-
-
-def missing_fields(config: Config) -> list[str]:
-    """What every page has and this config has not."""
-    return [name for name in EVERY_PAGE_HAS if name not in config]
-
-
-def fault_of_page(path: str, error: Exception) -> ConfigError:
-    """The error of a page, with the line of the page that led to it."""
-    page = Path(path).absolute()
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).absolute() == page]
-    line = getattr(error, "lineno", None) or lines[-1]
-    return ConfigError(f"--config: {path}, line {line}: {type(error).__name__}: {error}")
+# What people type in the place of a field's name.
+ALIASES = {"lr": "learning_rate", "seeds": "num_seeds", "steps": "num_steps", "batch": "batch_size"}
 
 
 def split_overrides(arguments: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -110,7 +38,8 @@ def split_overrides(arguments: list[str]) -> tuple[list[tuple[str, str]], list[s
 def override(config: Config, overrides: list[tuple[str, str]]) -> None:
     """Changes fields of the config in place. ConfigError for an unknown field or a value of another type."""
     seen: dict[str, str] = {}
-    for path, text in overrides:
+    for given, text in overrides:
+        path = resolved(config, given)
         if seen.setdefault(path, text) != text:
             raise ConfigError(f"config.{path} is given twice, as {seen[path]!r} and as {text!r}")
         *sections, field = path.split(".")
@@ -120,7 +49,7 @@ def override(config: Config, overrides: list[tuple[str, str]]) -> None:
             continue
         if sections and sections[0] in recipe.SECTIONS and not has(config, path):
             known = [*recipe.FIELDS, *(".".join([*sections, name]) for name in recipe.PENALTY_FIELDS if len(sections) == 2)]
-            raise ConfigError(f"config.{path}: there is no such field{nearest(path, known)} --show_config shows all")
+            raise unknown_field(config, path, known)
         for name in sections:
             known = [key for key, value in section.items() if isinstance(value, ConfigDict)]
             if name not in known:
@@ -129,12 +58,32 @@ def override(config: Config, overrides: list[tuple[str, str]]) -> None:
         if path.startswith("grid."):
             section[field] = parse_axis(f"config.{path}", text, axis_example(config, section, field))
         elif field not in section:
-            known = [known_path for known_path, _ in leaves(config)]
-            raise ConfigError(f"config.{path}: there is no such field{nearest(path, known)} --show_config shows all")
+            raise unknown_field(config, path, [known for known, _ in leaves(config)])
         elif isinstance(section[field], ConfigDict):
             raise ConfigError(f"config.{path} is a section: set one of {', '.join(section[field])}")
         else:
             section[field] = parse(f"config.{path}", text, section[field])
+
+
+def resolved(config: Config, path: str) -> str:
+    """The path of a field that is given by its path, by an alias, or by a name that no other field has."""
+    *sections, field = path.split(".")
+    if not has(config, path):
+        field = ALIASES.get(field, field)
+    path = ".".join([*sections, field])
+    if sections or has(config, path):
+        return path
+    known = {known for known, _ in leaves(config) if not known.startswith(("grid.", "parts"))} | set(recipe.FIELDS)
+    fitting = [known for known in known if known.rsplit(".", 1)[-1] == field]
+    return fitting[0] if len(fitting) == 1 else path
+
+
+def unknown_field(config: Config, path: str, known: list[str]) -> ConfigError:
+    """The error of a field that does not exist, with a guess: the axis of the grid that sets it, or the nearest name."""
+    axes = [axis for axis in config.grid if not isinstance(config.grid[axis], ConfigDict)]
+    setting = [f"grid.{axis}" for axis in axes if NAMES.get(axis, f"{path.rpartition('.')[0]}.{axis}") == path]
+    guess = f": did you mean {setting[0]!r}?" if setting else nearest(path, known)
+    return ConfigError(f"config.{path}: there is no such field{guess} --show_config shows all")
 
 
 def parse_axis(field: str, text: str, example: Any) -> tuple:
@@ -271,9 +220,11 @@ def parse_tuple(field: str, text: str, example: tuple) -> tuple:
         if not names:
             raise ConfigError(f"{field} must be a list of names, got {text!r}")
         return names
-    if example and isinstance(example[0], bool | int | float) and not any(bracket in text for bracket in "(["):
-        kind = example[0]
-        return tuple(parse(field, part.strip(), kind) for part in text.split(",") if part.strip())
+    first: Any = example[0] if example else None
+    if isinstance(first, bool | int | float) and not any(bracket in text for bracket in "(["):
+        if len(example) > 1 and "," not in text and not text.replace(".", "").strip("+-").isdigit():
+            raise ConfigError(f"{field} must be numbers with commas between, such as 1,2, got {text!r}")
+        return tuple(parse(field, part.strip(), first) for part in text.split(",") if part.strip())
     value = literal(field, text)
     return value[0] if len(value) == 1 and isinstance(value[0], tuple) else value
 

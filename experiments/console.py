@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from experiments.reports.formats import of_column, title
 
@@ -28,6 +29,7 @@ class CellProgress:
       columns: the metrics that are shown of a cell on its own, with their headings.
       num_steps, num_seeds: steps and seeds of the whole line.
       count_solved: whether there is a threshold, so that solved seeds are counted.
+      later: seed-steps of the lines that come after it.
       now: the clock, in seconds.
     """
 
@@ -40,6 +42,7 @@ class CellProgress:
         num_steps: int,
         num_seeds: int,
         count_solved: bool = True,
+        later: int = 0,
         now: Callable[[], float] = time.monotonic,
     ):
         self.console = console
@@ -48,16 +51,19 @@ class CellProgress:
         self.num_seeds = num_seeds
         self.columns = columns
         self.count_solved = count_solved
+        self.later = later
         self.now = now
         self.began: tuple[float, int] | None = None  # when and at which step the present process took up the cell
         self.printed = now()
         self.figures = ""
         self.step = 0
+        third = max(8, console.width // 3)  # the name and the bar stay where the screen is narrow; the figures are cut
         self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=third)),
+            BarColumn(bar_width=min(16, third // 2)),
+            TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=console,
+            expand=True,
             transient=True,
             disable=not console.is_terminal,
         )
@@ -75,7 +81,8 @@ class CellProgress:
         shown = [f"{title(h)} {'diverged' if m is None else of_column(h, m)}" for h, m in medians.items()]
         gone = [f"{diverged} diverged"] if diverged else []
         count = [f"solved {solved}/{seeds}"] if self.count_solved else []
-        self.figures = ", ".join([*(shown if len(rows) == 1 else []), *count, *gone])
+        last = [f"last evaluation: {', '.join(shown)}"] if len(rows) == 1 else []
+        self.figures = "; ".join([", ".join([*count, *gone]), *last] if count or gone else last)
 
     def advanced(self, step: int) -> None:
         """Takes note of how far the cell has come."""
@@ -83,21 +90,24 @@ class CellProgress:
         if self.began is None:
             self.began = (now, step)
         self.step = step
-        text = f"{self.pace(now)}{self.figures}"
+        to_go, rate = self.pace(now)
+        text = "; ".join(filter(None, (to_go, self.figures, rate)))
         self.bar.update(self.line, completed=step, text=text)
         if not self.console.is_terminal and now - self.printed >= PLAIN_EVERY:
             self.printed = now
             self.say(f"step {step:,} of {self.num_steps:,}, {text}")
 
-    def pace(self, now: float) -> str:
-        """Speed and time to go, once there is something to measure."""
+    def pace(self, now: float) -> tuple[str, str]:
+        """The time to go and the speed, once there is something to measure."""
         assert self.began is not None
         since, first = self.began
         if now - since < 0.2 or self.step == first:
-            return ""
+            return "", ""
         steps_per_second = (self.step - first) / (now - since)
         left = (self.num_steps - self.step) / steps_per_second
-        return f"{speed(steps_per_second * self.num_seeds)} seed-steps/s, {clock(left)} to go, "
+        rate = steps_per_second * self.num_seeds
+        after = f" ({clock(left + self.later / rate)} for all)" if self.later else ""
+        return f"{clock(left)} to go{after}", f"{speed(rate)} seed-steps/s"
 
     def __enter__(self) -> "CellProgress":
         return self

@@ -1,5 +1,6 @@
 """Where a run takes place: versions, code and devices, as far as its numbers may depend on them."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -9,19 +10,40 @@ from typing import Any
 
 import jax
 
+import nalu_jax
+from experiments.faults import EnvironmentFault
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 def describe() -> dict[str, Any]:
-    """Versions, the commit, and the devices."""
+    """Versions, the commit, the source, and the devices."""
     devices = jax.devices()
     return {
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "commit": commit(),
+        "source": source(),
         "devices": {"kind": devices[0].device_kind, "platform": devices[0].platform, "count": len(devices)},
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+
+
+def check_devices() -> None:
+    """Raises EnvironmentFault if jax has no device, as where JAX_PLATFORMS names one that this machine has not."""
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise EnvironmentFault(f"JAX_PLATFORMS={asked}: jax finds no such device here ({error})") from error
+
+
+def source() -> str:
+    """A digest of the library's source, which numbers depend on."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(nalu_jax.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def commit() -> str:

@@ -1,28 +1,27 @@
 """Running an experiment: the cells of a grid one after another in a working directory, with their reports."""
 
-import contextlib
-import json
-import tempfile
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from experiments.build import Job, build
 from experiments.cell import run_group
 from experiments.config import Config
 from experiments.console import CellProgress
-from experiments.environment import describe, differences
-from experiments.faults import ALL_DIVERGED, DONE, INTERRUPTED, ConfigError, EnvironmentFault, Interrupted
+from experiments.environment import check_devices, describe
+from experiments.faults import ALL_DIVERGED, DONE, INTERRUPTED, EnvironmentFault, Interrupted
 from experiments.grid import cell_name, cells, groups
 from experiments.reports import find, locate
-from experiments.reports.results import Files, FinishedRun, read_json, read_run
+from experiments.reports.results import Files, FinishedRun, read_run
 from experiments.stopping import SignalHandler
+from experiments.workdir import claimed, same_run
 from nalu_jax.storage.files import write_atomic
+from nalu_jax.tasks.base import TaskSpec
 from nalu_jax.training.selftest import check_numbers
 
 REPORT_SHARE = 0.05  # of the time of a run that reports on its way may take
@@ -34,11 +33,12 @@ def run_experiment(config: Config, workdir: Path, *, fresh: bool, console: Conso
     Everything that can be refused is refused before anything is compiled: raises ConfigError for settings, and
     EnvironmentFault for the folder.
     """
+    check_devices()
     together = [[build(cell, len(group)) for cell in group] for group in groups(config, list(cells(config)))]
     for name in config.reports:
         locate(name)
     with claimed(workdir, fresh=fresh, console=console):
-        same_config(workdir, config)
+        same_run(workdir, config, itertools.chain(*together))
         try:
             train(together, config, workdir, console)
         except Interrupted:
@@ -46,7 +46,7 @@ def run_experiment(config: Config, workdir: Path, *, fresh: bool, console: Conso
             return INTERRUPTED
         run = read_run(workdir, config)
         show(run, [find(name) for name in config.reports], console)
-        console.print(f"reports: {workdir}    curves live: tensorboard --logdir {workdir}", soft_wrap=True)
+        console.print(f"reports: {workdir}    curves: tensorboard --logdir {workdir}", soft_wrap=True)
     return ALL_DIVERGED if any(result.all_diverged for result in run.cells) else DONE
 
 
@@ -61,8 +61,10 @@ def train(together: list[list[Job]], config: Config, workdir: Path, console: Con
     signals.install()
     reports = [find(name) for name in config.reports]
     environment = trusted_environment()
+    check_reports(reports, [job.task for group in together for job in group])
     signals.check()
     complete.unlink(missing_ok=True)  # its reports will be of the past when a cell is finished again
+    console.print(f"curves live: tensorboard --logdir {workdir}", soft_wrap=True, highlight=False, markup=False)
     reported, took = time.monotonic(), 0.0
     for number, group in enumerate(left, len(together) - len(left) + 1):
         schedule, task = group[0].schedule, group[0].task
@@ -73,6 +75,7 @@ def train(together: list[list[Job]], config: Config, workdir: Path, console: Con
             num_steps=schedule.num_steps,
             num_seeds=schedule.num_seeds * len(group),
             count_solved=any(job.task.threshold for job in group),
+            later=sum(seed_steps(later) for later in left[left.index(group) + 1 :]),
         )
         with progress:
             run_group(group, [Files(workdir / job.name) for job in group], progress, signals, environment)
@@ -85,6 +88,19 @@ def train(together: list[list[Job]], config: Config, workdir: Path, console: Con
     for sentence in write_reports(read_run(workdir, config), reports, workdir):
         console.print(sentence, soft_wrap=True, highlight=False, markup=False)
     write_atomic(complete, b"")
+
+
+def seed_steps(group: list[Job]) -> int:
+    """The steps of all seeds of cells that train together."""
+    return sum(job.schedule.num_steps * job.schedule.num_seeds for job in group)
+
+
+def check_reports(reports: list[ModuleType], tasks: Iterable[TaskSpec]) -> None:
+    """Raises ConfigError for a report that cannot be made of one of the tasks."""
+    for report in reports:
+        if hasattr(report, "check"):
+            for task in tasks:
+                report.check(task)
 
 
 def group_name(group: list[Job]) -> str:
@@ -109,8 +125,10 @@ def trusted_environment() -> dict[str, Any]:
 def write_reports(run: FinishedRun, reports: list[ModuleType], folder: Path) -> list[str]:
     """Writes the reports of a run's finished cells, and returns what could not be written, a sentence each.
 
-    A report that draws what the folder does not hold, such as parameters in a folder of results/, is left out.
+    A report that draws what the folder does not hold, such as parameters in a folder of results/, is left out. Raises
+    ConfigError for a report of other tasks.
     """
+    check_reports(reports, [result.task for result in run.cells])
     missing = []
     for report in reports:
         try:
@@ -126,46 +144,3 @@ def show(run: FinishedRun, reports: list[ModuleType], console: Console) -> None:
         if hasattr(report, "screen"):
             console.print(report.screen(run))
             return
-
-
-@contextlib.contextmanager
-def claimed(workdir: Path, *, fresh: bool, console: Console) -> Iterator[None]:
-    """The working directory, made if need be, and ours alone. Raises EnvironmentFault if it cannot be."""
-    if workdir.exists() and not workdir.is_dir():
-        raise EnvironmentFault(f"--workdir: {workdir} is a file, not a folder")
-    try:
-        workdir.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(workdir.parent / f".{workdir.name}.lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise EnvironmentFault(f"--workdir: {workdir} is in use by another process") from None
-    except OSError as error:
-        raise EnvironmentFault(f"--workdir: {workdir} cannot be written ({error.strerror})") from error
-    try:
-        if fresh and (workdir / "config.json").exists():
-            aside = next(path for n in range(1, 10**6) if not (path := Path(f"{workdir}.{n}")).exists())
-            workdir.rename(aside)
-            console.print(f"the earlier run is now in {aside}", soft_wrap=True)
-        try:
-            workdir.mkdir(exist_ok=True)
-            tempfile.TemporaryFile(dir=workdir).close()
-        except OSError as error:
-            raise EnvironmentFault(f"--workdir: {workdir} cannot be written ({error.strerror})") from error
-        yield
-    finally:
-        lock.release()
-
-
-def same_config(workdir: Path, config: Config) -> None:
-    """Writes the config of a new run. Raises ConfigError, with the differences, if the folder holds another run."""
-    path = workdir / "config.json"
-    now: dict[str, Any] = json.loads(config.to_json_best_effort())
-    if not path.exists():
-        write_atomic(path, json.dumps(now, indent=2).encode())
-        return
-    found = differences(read_json(path), now)
-    if found:
-        raise ConfigError(
-            f"{workdir} holds a run with another config ({'; '.join(found)}): choose another --workdir, or --fresh to set "
-            "that run aside"
-        )

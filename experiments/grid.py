@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from experiments.config import Config, axis_path, set_at
 from experiments.faults import ConfigError
 from experiments.recipe import completed
+from experiments.schema import conform
 from nalu_jax.registry import TASKS, UNITS, UnknownName
 from nalu_jax.units.base import Unit
 
@@ -51,9 +52,13 @@ def cells(config: Config) -> Iterator[Cell]:
             if skip and unit is not None and cell.task.get("operation") not in unit.operations:
                 continue
             made += 1
-            yield Cell(values, cell_name(values), completed(cell, unit))
+            full = completed(cell, unit)
+            conform(full)
+            yield Cell(values, cell_name(values), full)
     if not made:
-        raise ConfigError("config.skip_unsupported leaves no cell: no unit of the grid can compute any of its operations")
+        units = [(name, UNITS[name](1).operations) for name in config.grid.get("unit", ())]
+        can = "; ".join(f"{name} computes {', '.join(operations) or 'none'}" for name, operations in units)
+        raise ConfigError(f"config.skip_unsupported leaves no cell: no unit of the grid can compute its operations ({can})")
 
 
 def axes_of(config: Config) -> list[str]:

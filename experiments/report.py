@@ -6,8 +6,8 @@ from pathlib import Path
 from absl import flags
 from rich.console import Console
 
-from experiments.config import load
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, EnvironmentFault
+from experiments.pages import load
 from experiments.run import set_up_cpu
 from experiments.terminal import PipeSafeConsole, print_error
 
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         if FLAGS.config:
             load(FLAGS.config)
         for run in runs:
-            report(Path(run), Path(FLAGS.out or run), console)
+            report(Path(run).expanduser(), Path(FLAGS.out or run).expanduser(), console)
     except (ConfigError, flags.Error) as error:
         return print_error(error, BAD_CONFIG)
     except (EnvironmentFault, OSError) as error:
@@ -47,10 +47,12 @@ def main(arguments: list[str]) -> int:
 
 def report(folder: Path, out: Path, console: Console) -> None:
     """Writes the reports of a run into a folder. Raises ConfigError for a folder that is no run."""
+    from experiments.environment import check_devices
     from experiments.experiment import show, write_reports
     from experiments.reports import find
     from experiments.reports.results import read_run
 
+    check_devices()
     run = read_run(folder)
     if not run.cells:
         raise ConfigError(f"{folder} has no finished cell")

@@ -1,17 +1,22 @@
 """Runs an experiment: ``python -m experiments.run --config=PAGE --workdir=FOLDER``."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict
 from rich.console import Console
+from rich.table import Table
 
-from experiments.config import Config, axis_path, leaves, load, override, shipped, split_overrides
+import nalu_jax
+from experiments.config import Config, axis_path, leaves, override, split_overrides
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault
+from experiments.pages import load, shipped
 from experiments.recipe import SECTIONS
 from experiments.terminal import PipeSafeConsole, print_error
+from nalu_jax.registry import nearest
 
 EXAMPLES = """\
 Examples
@@ -29,17 +34,22 @@ setting, 3 a fault of the machine (disk, folder, data, jax), 4 done but a cell h
 Flags
 
   --config.FIELD=VALUE  Change a field of the page, as --config.optimizer.learning_rate=1e-2; --show_config shows all.
+                        A name that only one field has is enough: --config.num_seeds=8, --config.learning_rate=1e-2, and
+                        lr, seeds, steps and batch for learning_rate, num_seeds, num_steps and batch_size.
   --config.grid.AXIS=V1,V2,...  Change an axis of the grid, or sweep a field that was none, as --config.grid.hidden_size=2,3.
+  --flagfile=FILE       Take flags from a file, one a line.
 """
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("config", None, "Config page, path.py or path.py:preset.", flag_values=FLAGS)
+flags.DEFINE_string("config", None, "Config page: quickstart, path.py or path.py:preset.", flag_values=FLAGS)
 flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/<page>[-<preset>].", flag_values=FLAGS)
 flags.DEFINE_bool("fresh", False, "Set the folder's earlier run aside and start over.", flag_values=FLAGS)
-flags.DEFINE_bool("list_configs", False, "List the config pages that are shipped.", flag_values=FLAGS)
+flags.DEFINE_bool("list_configs", False, "List the pages that are shipped, their presets and times.", flag_values=FLAGS)
+flags.DEFINE_bool("list_units", False, "List the units: name, paper name, operations, source.", flag_values=FLAGS)
+flags.DEFINE_bool("version", False, "Show the version.", flag_values=FLAGS)
 flags.DEFINE_bool("show_config", False, "Show the config with all its fields, and stop.", flag_values=FLAGS)
 flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=FLAGS)
-OURS = ("config", "workdir", "fresh", "list_configs", "show_config", "help")
+OURS = ("config", "workdir", "fresh", "show_config", "list_configs", "list_units", "version", "help")
 
 
 def main(arguments: list[str]) -> int:
@@ -51,24 +61,44 @@ def main(arguments: list[str]) -> int:
         return print_error(error, BAD_CONFIG)
     except (EnvironmentFault, OSError) as error:  # OSError: a full disk, a folder that was taken away
         return print_error(error, BAD_ENVIRONMENT)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        details = str(error).partition("\n")[0]
+        sentence = f"out of memory; fewer seeds, a smaller batch or --config.block=1 take less ({details})"
+        return print_error(MemoryError(sentence), BAD_ENVIRONMENT)
     except KeyboardInterrupt:
         return print_error(KeyboardInterrupt("interrupted; the same command goes on from what is saved"), INTERRUPTED)
 
 
 def command(arguments: list[str], console: Console) -> int:
     """Reads the command line and does what it asks for."""
-    overrides, others = split_overrides(arguments)
-    stray = FLAGS(["experiments.run", *others])[1:]
+    overrides, others = split_overrides(FLAGS.read_flags_from_files(arguments, force_gnu=False))
+    try:
+        stray = FLAGS(["experiments.run", *others])[1:]
+    except flags.UnrecognizedFlagError as error:
+        guess = nearest(error.flagname, OURS)
+        guess = f": did you mean --config.{error.flagname}?" if guess == "." else guess
+        raise ConfigError(f"there is no flag --{error.flagname}{guess}") from error
     if stray:
-        hint = f": did you mean --{stray[0]}?" if stray[0].startswith("config.") else ""
+        name = stray[0].removeprefix("config.")
+        hint = f": did you mean --config.{name}?" if "=" in name or name != stray[0] else ""
         raise ConfigError(f"stray argument {stray[0]!r}{hint}")
     if FLAGS.help:
         known = "\n".join(f"  --{name:<14}{FLAGS[name].help}" for name in OURS)
         console.print(EXAMPLES + known, highlight=False, markup=False, soft_wrap=True)
         return DONE
     if FLAGS.list_configs:
-        for page, line in shipped().items():
-            console.print(f"{page}\n    {line}", highlight=False, markup=False, soft_wrap=True)
+        for page, said in shipped().items():
+            presets = [f"    presets: {', '.join(said.presets)}"] if said.presets else []
+            lines = [page, f"    {said.line}", *presets, *([f"    {said.time}"] if said.time else [])]
+            console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+        return DONE
+    if FLAGS.version:
+        console.print(f"nalu_jax {nalu_jax.__version__}", highlight=False)
+        return DONE
+    if FLAGS.list_units:
+        console.print(table_of_units())
         return DONE
     if FLAGS.config is None:
         raise ConfigError("--config is missing; --list_configs lists the pages, --help shows examples")
@@ -84,8 +114,28 @@ def command(arguments: list[str], console: Console) -> int:
     # jax is imported only now: what is wrong with the command line is said at once.
     from experiments.experiment import run_experiment
 
-    workdir = Path(FLAGS.workdir or Path("runs") / Path(FLAGS.config.replace(":", "-").replace(".py", "")).name)
-    return run_experiment(config, workdir, fresh=FLAGS.fresh, console=console)
+    named = FLAGS.workdir or Path("runs") / Path(FLAGS.config.replace(":", "-").replace(".py", "")).name
+    return run_experiment(config, Path(named).expanduser(), fresh=FLAGS.fresh, console=console)
+
+
+def table_of_units() -> Table:
+    """A row a unit: its name, its paper name, the operations that it can compute, and its source."""
+    from nalu_jax.registry import UNITS
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("name", "paper", "computes", "source"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
+    for name in UNITS:
+        unit = UNITS[name](1)
+        table.add_row(name, unit.label, " ".join(unit.operations), source_of(type(unit)))
+    return table
+
+
+def source_of(unit: type) -> str:
+    """The first paper that a unit's docstring names, or that of the class that it is made from."""
+    docstrings = (" ".join((cls.__doc__ or "").split()) for cls in unit.__mro__)
+    found = (re.search(r"((?:[A-ZŠ][\w-]+(?:,| &| et al\.)? )+)(20\d\d)", text) for text in docstrings)
+    return next((match.group() for match in found if match), "")
 
 
 def left_to_recipes(config: Config) -> dict[str, list[tuple[str, object]]]:

@@ -9,6 +9,7 @@ Each formula names its paper. Most come from Trask et al. 2018, "Neural Arithmet
 Madsen & Johansen 2020, "Neural Arithmetic Units", arXiv 2001.05016.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,27 @@ Array = jax.Array
 # up to FEW_FACTORS factors are multiplied one by one.
 FEW_OUTPUTS = 5
 FEW_FACTORS = 8
+
+
+def in_float32(formula: Callable[..., Array]) -> Callable[..., Array]:
+    """A formula of powers or logarithms that takes half-precision numbers to float32, and its result back.
+
+    The logarithm of 1e30 in bfloat16 is off by 1/4, and the power by a quarter of itself.
+    """
+
+    def widen(argument: Any) -> Any:
+        return argument.astype(jnp.float32) if hasattr(argument, "dtype") else argument
+
+    @functools.wraps(formula)
+    def widened(*arguments: Any, **options: Any) -> Array:
+        everything = (arguments, options)
+        dtype = jnp.result_type(*(leaf for leaf in jax.tree.leaves(everything) if hasattr(leaf, "dtype")))
+        if dtype.itemsize >= 4:
+            return formula(*arguments, **options)
+        arguments, options = jax.tree.map(widen, everything)
+        return formula(*arguments, **options).astype(dtype)
+
+    return widened
 
 
 def linear(x: Array, w: Array) -> Array:
@@ -101,6 +123,7 @@ def nac(x: Array, w_hat: Array, m_hat: Array) -> Array:
     return linear(x, nac_weight(w_hat, m_hat))
 
 
+@in_float32
 def log_space(x: Array, w: Array, *, epsilon: float) -> Array:
     """Linear map in log space: exp(W log(|x| + ε)); it multiplies, divides and takes powers of magnitudes.
 
@@ -211,7 +234,8 @@ def nmu(x: Array, w: Array) -> Array:
     An input with weight 0 is a factor 1; negative numbers and zeros are multiplied as they are. Shapes: x ``[in, ...]``,
     w ``[in, out]`` → ``[out, ...]``. Madsen & Johansen 2020, section 2.3.
     """
-    return product_over_inputs(lambda x, w: w * x + 1 - w, x, w)
+    # 1 - w comes first: where w is 1, w x + 1 would lose a small x before w is taken off.
+    return product_over_inputs(lambda x, w: w * x + (1 - w), x, w)
 
 
 def snmu(x: Array, w: Array, noise: Array) -> Array:
@@ -235,6 +259,7 @@ def gated_nau_nmu(x: Array, w_add: Array, w_mul: Array, g: Array) -> Array:
 MACHINE_EPSILON = 1.1920929e-07
 
 
+@in_float32
 def npu(x: Array, w_real: Array, w_imag: Array, g: Array, *, epsilon: float = MACHINE_EPSILON) -> Array:
     """Neural power unit (NPU): exp(W_re log r - W_im k) ⊙ cos(W_re k + W_im log r); it multiplies, divides, takes powers.
 
@@ -248,6 +273,7 @@ def npu(x: Array, w_real: Array, w_imag: Array, g: Array, *, epsilon: float = MA
     return jnp.exp(linear(log_r, w_real) - linear(k, w_imag)) * jnp.cos(linear(k, w_real) + linear(log_r, w_imag))
 
 
+@in_float32
 def real_npu(x: Array, w_real: Array, g: Array, *, epsilon: float = MACHINE_EPSILON) -> Array:
     """Real neural power unit (RealNPU): exp(W log r) ⊙ cos(W k), the NPU without imaginary weights.
 
@@ -282,6 +308,7 @@ def sign_product(x: Array, w: Array) -> Array:
     return nmu(jnp.sign(x), magnitude(w))
 
 
+@in_float32
 def inalu(
     x: Array,
     w_hat_add: Array,
@@ -308,6 +335,7 @@ def inalu(
     return select * a + (1 - select) * m * sign_product(x, w_mul)
 
 
+@in_float32
 def nru(x: Array, w: Array, *, training: bool = False) -> Array:
     """Neural reciprocal unit (NRU): y_o = Π_i (sign(x_i) |x_i|^W_io h(W_io) + 1 - h(W_io)); it multiplies and divides.
 
@@ -321,7 +349,7 @@ def nru(x: Array, w: Array, *, training: bool = False) -> Array:
 
     def factors(x: Array, w: Array) -> Array:
         h = jnp.square(jnp.tanh(1000 * w)) if training else magnitude(w)
-        return jnp.sign(x) * jnp.exp(w * log_size) * h + 1 - h
+        return jnp.sign(x) * jnp.exp(w * log_size) * h + (1 - h)
 
     return product_over_inputs(factors, x, w)
 
@@ -353,6 +381,7 @@ def mc_fc(x: Array, r: Array, w: Array, b: Array) -> Array:
     return expand_like(jax.nn.sigmoid(w + b), y) * y
 
 
+@in_float32
 def mc_fc_mul(x: Array, r: Array, w: Array, b: Array, bias: Array) -> Array:
     """Multiplying MC-FC: exp(MC-FC(log x) + bias), for positive inputs; NaN for negative ones, as published.
 
@@ -400,6 +429,7 @@ def nsr(x: Array, v_left: Array, v_right: Array, w_sign: Array, w_zero: Array, b
     return jax.nn.sigmoid(expand_like(b, sign) + sign * expand_like(w_sign, sign) + zero * expand_like(w_zero, sign))
 
 
+@in_float32
 def dmu(x: Array, o: Array, g: Array) -> Array:
     """Domain mixed unit (DMU): one signed sum of the inputs, taken in the linear domain, in the log domain, or mixed.
 
@@ -411,7 +441,7 @@ def dmu(x: Array, o: Array, g: Array) -> Array:
     arXiv 2509.08180.
     """
     linear_sum = linear(x, o)
-    magnitude_add = jnp.sqrt(jnp.square(linear_sum) + 1e-8)
+    magnitude_add = jnp.hypot(linear_sum, 1e-4)  # √(R₊² + δ), which does not overflow
     magnitude_mul = jnp.exp(jnp.clip(linear(finite_log(magnitude(x)), o), -80, 80))
     sign_add = jnp.tanh(linear_sum / 1e-4)
     sign_mul = jnp.cos(math.pi * linear((x < 0).astype(x.dtype), magnitude(o)))

@@ -109,6 +109,15 @@ def normal(mean: float, deviation: float) -> Initializer:
     return init
 
 
+def orthogonal(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+    """A random orthogonal matrix, or the columns or rows of one: key → [in, out]. Saxe, McClelland & Ganguli 2014.
+
+    Half precision, in which there is no QR decomposition, is rounded from float32.
+    """
+    wide = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
+    return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
+
+
 def glorot_normal(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
     """N(0, 2 / (in + out)): key → [in, out]. Glorot & Bengio 2010."""
     return normal(0.0, math.sqrt(2 / sum(shape)))(key, shape, dtype)

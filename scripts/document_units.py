@@ -67,15 +67,26 @@ class Entry(NamedTuple):
 
 
 def entries() -> list[Entry]:
-    """Every unit of the registry, family by family."""
-    return sorted(map(entry, UNITS), key=lambda one: one.cls.__module__)
+    """Every unit of the registry, family by family in the order of their first papers."""
+    found = [entry(name) for name in UNITS]
+    years: dict[str, int] = {}
+    for one in found:
+        told = [int(year) for year in re.findall(r"\b20\d\d\b(?!\.\d)", one.cls.__doc__ or "")]
+        years[one.cls.__module__] = min([*told, years.get(one.cls.__module__, 9999)])
+    families = sorted(years, key=years.__getitem__)
+    return sorted(found, key=lambda one: families.index(one.cls.__module__))
 
 
 def entry(name: str) -> Entry:
     """The unit of this name."""
     constructor = UNITS[name]
     unit = constructor(1, axis=0)
-    variables = jax.eval_shape(unit.init, jax.random.key(0), jax.ShapeDtypeStruct((INPUTS, 3), jnp.float32))
+
+    def declare(key: Any, x: Any) -> Any:
+        variables = unit.init(key, x)
+        return variables | unit.apply(variables, x, mutable=["weights", "penalties"])[1]
+
+    variables = jax.eval_shape(declare, jax.random.key(0), jax.ShapeDtypeStruct((INPUTS, 3), jnp.float32))
     return Entry(name, unit, variables, getattr(constructor, "keywords", {}))
 
 
@@ -253,7 +264,8 @@ variables = unit.init(jax.random.key(0), jnp.ones((32, 2)))
 y = unit.apply({"params": variables["params"]}, jnp.ones((32, 2)))  # [32, 1]
 ```
 
-After an optimizer step `nalu_jax.bounded.project(params)` puts the parameters that live in an interval back into it. The
+As the last part of an optimizer `nalu_jax.keep_bounded()` keeps parameters in their intervals; after a step of any other
+`nalu_jax.project(params)` puts the parameters that live in an interval back into it. The
 effective weights and the penalties that a unit declares come back from `unit.apply(…, mutable=["weights", "penalties"])`.
 The formulas as pure functions are in `nalu_jax/functional.py`; most are of Trask et al. 2018
 ([arXiv 1808.00508](https://arxiv.org/abs/1808.00508)) and Madsen & Johansen 2020

@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+from collections import Counter
+from pathlib import Path
 
 # Both must be set before JAX looks at its devices. Of two counts in XLA_FLAGS the last one wins.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2".lstrip()
@@ -14,6 +16,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+def pytest_collection_modifyitems(items):
+    """Files with long tests first, then those with many: of two workers none is left with a long file at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    count = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, -count[item.path]))
+
+
 @pytest.fixture
 def optax_promotion():
     """Allows mixed types, for tests that take a step of Adam: optax raises a float to the power of an integer count."""
@@ -21,10 +30,36 @@ def optax_promotion():
         yield
 
 
+MOST_GROWTH = 350  # MiB
+
+
 @pytest.fixture(scope="module", autouse=True)
 def programs_of_this_file():
     """Forgets at the end of a file what it has compiled: the programs of all files together take gigabytes."""
     yield
+    forget_programs()
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory():
+    """Forgets what was compiled, too, where the tests of one file have compiled very much."""
+    yield
+    if resident() > forget_programs.left + MOST_GROWTH:
+        forget_programs()
+
+
+def forget_programs():
     jax.clear_caches()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps for itself what is freed
         trim(0)
+    forget_programs.left = resident()
+
+
+def resident():
+    """The memory that this process takes, in MiB; 0 where that is not known."""
+    if not (statm := Path("/proc/self/statm")).exists():
+        return 0
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+forget_programs.left = resident()

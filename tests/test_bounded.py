@@ -4,13 +4,17 @@ from functools import cache, partial
 
 import flax.linen as nn
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 from flax.core.meta import unbox
+from flax.training.train_state import TrainState
 
-from nalu_jax.bounded import Bounded, bounded, project
+from nalu_jax import bounds_of, keep_bounded, project
+from nalu_jax.bounded import Bounded, Interval, bounded, step_to
 from nalu_jax.registry import UNITS
 from nalu_jax.storage.checkpoint import pack, unpack
 
@@ -199,7 +203,7 @@ def test_the_interval_stays_under_nn_vmap():
     (leaf,) = jax.tree.leaves(variables["params"], is_leaf=is_box)
     assert (leaf.value.shape, leaf.lower, leaf.upper) == ((3, 3, 2), 0, 1)
     assert y.shape == (3, 1, 2)
-    np.testing.assert_array_equal(Layers().apply({"params": variables["params"]}, x), y)
+    np.testing.assert_array_equal(jax.jit(Layers().apply)({"params": variables["params"]}, x), y)
 
 
 class Steps(nn.Module):
@@ -229,3 +233,99 @@ def test_a_bounded_initializer_draws_what_the_initializer_draws():
     box = bounded(nn.initializers.normal(), -1.0, 2.0)(key, (3, 2), jnp.float32)
     np.testing.assert_array_equal(box.value, nn.initializers.normal()(key, (3, 2), jnp.float32))
     assert (box.lower, box.upper) == (-1, 2)
+
+
+# Kept in the interval by the optimizer
+
+X = jnp.asarray(np.random.RandomState(0).uniform(0.5, 3, (8, 3)), jnp.float32)
+
+
+def far(y):
+    """A loss whose gradients drive weights far out of any interval."""
+    return jnp.mean((y - jnp.array([[1000.0, -1000.0]])) ** 2)
+
+
+def kept(bounds=None):
+    return optax.chain(optax.sgd(10.0), keep_bounded(bounds))
+
+
+@pytest.mark.parametrize("name", ["nau", "nmu", "real_npu_modified"])
+@pytest.mark.parametrize("plain", [False, True], ids=["boxed", "plain"])
+def test_in_flaxs_train_state_no_parameter_leaves_its_interval(name, plain, optax_promotion):
+    unit = UNITS[name](2)
+    params = unbox(initial(name)) if plain else initial(name)
+    state = TrainState.create(apply_fn=unit.apply, params=params, tx=kept(bounds_of(unit) if plain else None))
+    for _ in range(5):
+        state = state.apply_gradients(grads=jax.grad(lambda params: far(unit.apply({"params": params}, X)))(state.params))
+        for key, (lower, upper) in INTERVALS[name].items():
+            values = np.asarray(unbox(state.params)[key])
+            assert lower <= values.min() and values.max() <= upper
+    assert {lower, upper} & set(values.ravel().tolist())  # and some have come to its end, exactly
+
+
+@pytest.mark.parametrize("name", ["nau", "nmu", "real_npu_modified"])
+def test_in_nnx_no_parameter_leaves_its_interval(name, optax_promotion):
+    model = nnx.bridge.ToNNX(UNITS[name](2), rngs=nnx.Rngs(0)).lazy_init(X)
+    optimizer = nnx.Optimizer(model, kept(), wrt=nnx.Param)
+    by_hand = nnx.clone(model)
+    for _ in range(5):
+        gradients = nnx.grad(lambda model: far(model(X)))(model)
+        optimizer.update(model, gradients)
+        moved = jax.tree.map(lambda p, g: p - 10.0 * g, nnx.state(by_hand, nnx.Param), gradients)
+        nnx.update(by_hand, project(moved))
+        for trained, (key, (lower, upper)) in zip((model, by_hand) * 2, [*INTERVALS[name].items()] * 2, strict=False):
+            values = np.asarray(getattr(trained, key)[...])
+            assert lower <= values.min() and values.max() <= upper
+
+
+def test_updates_inside_the_interval_are_left_as_they_are():
+    params, transformation = {"w": Bounded(jnp.array([0.3, 0.5]), 0.0, 1.0), "free": jnp.array([9.0])}, keep_bounded()
+    updates = {"w": Bounded(jnp.array([0.1, 0.7]), 0.0, 1.0), "free": jnp.array([-50.0])}
+    found, _ = transformation.update(updates, transformation.init(params), params)
+    assert found["w"].value[0] == updates["w"].value[0] and found["free"] == updates["free"]
+    assert optax.apply_updates(params, found)["w"].value[1] == 1
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(("lower", "upper"), [(0.0, 1.0), (-1.0, 1.0)])
+def test_no_rounding_leads_out_of_the_interval(lower, upper, dtype):
+    rng = np.random.RandomState(0)
+    start = jnp.asarray(rng.uniform(lower, upper, 100_000), dtype)
+    end = jnp.where(jnp.asarray(rng.rand(100_000) < 0.5), jnp.asarray(lower, dtype), jnp.asarray(upper, dtype))
+    arrived = start + step_to(end, start)
+    assert lower <= arrived.min() and arrived.max() <= upper
+    assert float((arrived == end).mean()) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("refused", "sentence"),
+    [
+        (lambda params: project(params), "project: no parameter has an interval"),
+        (lambda params: keep_bounded().init(params), "keep_bounded: no parameter has an interval"),
+        (
+            lambda params: keep_bounded(bounds_of(UNITS["nac"](2))).init(params),
+            "bounds are of m_hat, w_hat, the parameters are w",
+        ),
+        (lambda params: bounds_of(nn.Conv(2, (3, 3))), "bounds_of: give an example of the model"),
+        (lambda params: keep_bounded(bounds_of(UNITS["nmu"](2))).update(params, None), "update needs the parameters"),
+    ],
+    ids=["project", "keep_bounded", "other bounds", "no inputs", "no parameters"],
+)
+def test_where_an_interval_is_lost_it_is_said(refused, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        refused(unbox(initial("nmu")))
+
+
+def test_bounds_are_those_of_the_model_however_it_is_given():
+    expected = {"layers_0": {"w": Interval(-1.0, 1.0)}, "layers_1": {"w": Interval(0.0, 1.0)}, "layers_2": {}}
+    model = nn.Sequential([UNITS["nau"](2), UNITS["nmu"](2), UNITS["nmu_unbounded"](1)])
+    expected["layers_2"]["w"] = Interval(-np.inf, np.inf)
+    assert bounds_of(model) == bounds_of(model, X) == bounds_of(model.init(jax.random.key(0), X)["params"]) == expected
+    assert bounds_of(nnx.bridge.ToNNX(model, rngs=nnx.Rngs(0)).lazy_init(X)) == expected
+
+
+def test_bounded_parameters_are_arguments_of_an_exported_program():
+    unit, params = UNITS["nmu"](2), initial("nmu")
+    program = jax.jit(lambda params, x: unit.apply({"params": params}, x))
+    read = jax.export.deserialize(jax.export.export(program)(params, X).serialize())
+    np.testing.assert_array_equal(read.call(params, X), program(params, X))

@@ -215,11 +215,16 @@ def test_a_long_sequence_needs_no_more_memory_of_the_trunk():
     assert needed(1_000) - needed(10) < 990 * a_number * 60
 
 
+def declared_by(model, inputs):
+    """What a network declares with its first parameters."""
+    return model.apply(model.init(jax.random.key(0), inputs), inputs, mutable=["weights", "penalties"])[1]
+
+
 def test_the_units_in_a_network_declare_their_weights_once_whatever_the_length():
     model = Recurrent(Flat(), cell("unit", "nac", 2))
     for time in (1, 7):
-        variables = jax.eval_shape(model.init, jax.random.key(0), sequences_of(numbers(3, time, 5)))
-        shapes = [leaf.shape for leaf in jax.tree.leaves(variables["weights"])]
+        declared = jax.eval_shape(functools.partial(declared_by, model), sequences_of(numbers(3, time, 5)))
+        shapes = [leaf.shape for leaf in jax.tree.leaves(declared["weights"])]
         assert shapes == [(5, 2)]
 
 
@@ -227,8 +232,8 @@ def test_the_penalty_of_a_unit_is_counted_once_whatever_the_length():
     found = []
     for time in (1, 7):
         model = Recurrent(Flat(), cell("unit", "nau", 1))
-        variables = model.init(jax.random.key(0), sequences_of(numbers(3, time, 5)))
-        found += [float(declared["sparsity"]) for _, declared in walk(variables["penalties"]) if "sparsity" in declared]
+        penalties = declared_by(model, sequences_of(numbers(3, time, 5)))["penalties"]
+        found += [float(declared["sparsity"]) for _, declared in walk(penalties) if "sparsity" in declared]
     assert len(found) == 2
     assert found[0] == pytest.approx(found[1])
 
@@ -249,8 +254,8 @@ def test_rz_reaches_what_reads_the_images():
     z = sequences_of(numbers(1, 6, 5))
 
     def penalty(images):
-        variables = Recurrent(Flat(), cell("unit", "nau")).init(jax.random.key(0), z._replace(elements=images))
-        return next(found["r_z"] for _, found in walk(variables["penalties"]) if "r_z" in found)
+        penalties = declared_by(Recurrent(Flat(), cell("unit", "nau")), z._replace(elements=images))["penalties"]
+        return next(found["r_z"] for _, found in walk(penalties) if "r_z" in found)
 
     assert jax.grad(penalty)(z.elements).all()
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from experiments import experiment
-from experiments.config import CONFIGS, shipped
+from experiments.pages import CONFIGS, shipped
 from experiments.run import FLAGS, main
 
 ROOT = CONFIGS.parent
@@ -146,8 +146,14 @@ MISTAKES = [
     ("--config.grid.learning_rate=1e-3,nan", "config.grid.learning_rate", "finite number", "'nan'"),
     ("--config.grid.learning_rate=1e-3,-1", "learning_rate", "positive", "-1.0"),
     # flags
-    ("--wokdir=runs/x", "'wokdir'", "Did you mean: workdir"),
-    ("--freshly", "'freshly'", "Did you mean: fresh"),
+    ("--wokdir=runs/x", "no flag --wokdir", "did you mean 'workdir'?"),
+    ("--freshly", "no flag --freshly", "did you mean 'fresh'?"),
+    ("--steps=10", "no flag --steps", "did you mean --config.steps?"),
+    ("lr=1e-3", "stray argument 'lr=1e-3'", "did you mean --config.lr=1e-3?"),
+    ("--config.unit.name=nac", "config.unit.name", "did you mean 'grid.unit'?"),
+    ("--config.task.interpolation_range=1:2", "numbers with commas between, such as 1,2", "'1:2'"),
+    ("--config=quickstrat", "no file 'quickstrat'", "did you mean 'quickstart'?"),
+    ("--flagfile=/nowhere/flags", "/nowhere/flags"),
     ("--fresh=perhaps", "--fresh", "perhaps"),
     ("config.num_seeds=4", "'config.num_seeds=4'", "did you mean --config.num_seeds=4?"),
     ("--fresh true", "stray argument 'true'"),
@@ -313,7 +319,9 @@ def test_list_configs_lists_every_page_with_what_it_is(command):
     said = command("--list_configs")
     assert (said.code, said.err) == (0, "")
     for page in CONFIGS.glob("*.py"):
-        assert f"configs/{page.name}\n    {shipped()[f'configs/{page.name}']}\n" in said.out
+        known = shipped()[f"configs/{page.name}"]
+        assert f"configs/{page.name}\n    {known.line}\n" in said.out and known.time in said.out
+        assert not known.presets or f"    presets: {', '.join(known.presets)}\n" in said.out
 
 
 def test_show_config_leaves_to_recipes_nothing_that_the_page_or_an_axis_sets(command):

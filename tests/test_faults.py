@@ -27,7 +27,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboardX import event_file_writer
 
 from experiments import cell, experiment
-from experiments.config import CONFIGS
+from experiments.pages import CONFIGS
 from experiments.reports import curves, weights
 from experiments.run import FLAGS, main
 
@@ -478,7 +478,7 @@ def take_that_of_the_older(path):
 def say_fewer_rows(path):
     """A manifest that is readable and says something else."""
     manifest = json.loads(path.read_text())
-    manifest["extra"]["metrics_sizes"][0] -= 7
+    manifest["extra"]["records"][0][0] -= 7
     path.write_text(json.dumps(manifest))
 
 
@@ -537,13 +537,48 @@ def test_what_was_recorded_after_the_checkpoint_does_not_stay(undisturbed, half_
     assert bytes_of(half_way) == undisturbed
 
 
-def test_rows_that_are_missing_from_before_the_checkpoint_are_not_passed_over_in_silence(half_way):
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize("place", [-2, -9], ids=["cut", "flipped"])
+def test_rows_that_were_lost_after_the_older_checkpoint_are_made_up_for_from_there(undisturbed, half_way, place):
+    older, newest = (int(path.stem.removeprefix("step_")) for path in manifests(half_way))
     path = half_way / CELL / "metrics.jsonl"
-    os.truncate(path, path.stat().st_size - 7)
+    content = bytearray(path.read_bytes())
+    if place == -2:
+        del content[-7:]
+    else:
+        content[place] ^= 1
+    path.write_bytes(content)
     said = go_on(half_way)
-    assert said.code == 3
-    assert re.fullmatch(rf"error: .*{re.escape(str(path))}.*\n", said.err)
-    assert not (half_way / CELL / "seeds.csv").exists()
+    assert (said.code, said.err) == (0, "")
+    assert re.search(rf"the checkpoint of step {newest} is passed over: {re.escape(str(path))} ", said.out)
+    assert f"resuming from step {older:,}\n" in said.out
+    assert bytes_of(half_way) == undisturbed
+
+
+def test_a_flipped_bit_in_what_all_checkpoints_know_of_the_metrics_is_never_believed(half_way):
+    path = half_way / CELL / "metrics.jsonl"
+    content = bytearray(path.read_bytes())
+    content[40] ^= 1
+    path.write_bytes(content)
+    said = go_on(half_way)
+    assert said.code == 3 and f"{path} is damaged" in said.out
+    assert re.fullmatch(rf"error: .*{re.escape(str(half_way))}.*--fresh.*\n", said.err)
+    assert not (half_way / CELL / "seeds.csv").exists() and path.read_bytes() == content
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_cell_that_was_trained_with_other_settings_is_refused_with_the_difference(half_way):
+    path = half_way / CELL / "config.json"
+    described = json.loads(path.read_text())
+    described["config"]["optimizer"]["learning_rate"] = 0.7
+    path.write_text(json.dumps(described))
+    before = (half_way / CELL / "metrics.jsonl").read_bytes()
+    said = go_on(half_way)
+    assert said.code == 2 and f"{CELL}: optimizer.learning_rate: 0.7 → " in said.err
+    (half_way / "config.json").unlink()
+    said = go_on(half_way)
+    assert said.code == 2 and "holds files, but no config.json of a run" in said.err
+    assert (half_way / CELL / "metrics.jsonl").read_bytes() == before
 
 
 @pytest.mark.usefixtures("without_pictures")

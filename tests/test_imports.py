@@ -29,7 +29,7 @@ COMMANDS = names_of((ROOT / "experiments").glob("*.py"))
 # modules within it. A module that is imported by a name which is not written out reads as that name does.
 MAY_IMPORT = {
     # The library, from the formulas up.
-    "nalu_jax/__init__.py": {"nalu_jax.units"},
+    "nalu_jax/__init__.py": {"nalu_jax.bounded", "nalu_jax.storage.trained", "nalu_jax.units", "FUNCTIONS[name]"},
     "nalu_jax/functional.py": {"jax"},
     "nalu_jax/registry.py": {"home", "f'{home}"},
     "nalu_jax/stats.py": {"numpy", "scipy"},
@@ -39,17 +39,18 @@ MAY_IMPORT = {
     "nalu_jax/tasks/*.py": JAX | CORE | {"nalu_jax.data", "nalu_jax.tasks"},
     "nalu_jax/training/*.py": JAX | CORE | {"nalu_jax.training"},
     "nalu_jax/learners/*.py": JAX | CORE | {"flax", "optax", "nalu_jax.training", "nalu_jax.learners"},
+    "nalu_jax/storage/trained.py": JAX | CORE | {"flax", "nalu_jax.networks", "nalu_jax.storage"},
     "nalu_jax/storage/*.py": JAX | CORE | {"tensorboardX", "nalu_jax.storage"},
-    "nalu_jax/*.py": JAX | CORE | {"flax", "scipy"},
+    "nalu_jax/*.py": JAX | CORE | {"flax", "optax", "scipy"},
     # Only experiments know settings and screens. All of nalu_jax is theirs, but a config page is reached by --config alone.
     "experiments/reports/__init__.py": CORE | COMMANDS | {"locate(name)"},
     "experiments/reports/*.py": JAX
     | {"flax", "scipy", "ml_collections", "matplotlib", "rich", "tabulate", "nalu_jax", "experiments.reports"}
-    | {f"experiments.{name}" for name in ("build", "config", "faults", "grid")},
+    | {f"experiments.{name}" for name in ("build", "config", "faults", "grid", "pages")},
     "experiments/*.py": JAX
     | COMMANDS
     | SHARED_BY_REPORTS
-    | {"absl", "flax", "filelock", "ml_collections", "rich", "nalu_jax"}
+    | {"absl", "flax", "ml_collections", "rich", "nalu_jax"}
     | {f"experiments.reports.{name}" for name in ("find", "locate")},
     "configs/*.py": {"ml_collections"},
 }

@@ -61,7 +61,7 @@ def test_the_table_is_written_with_how_it_was_made(tmp_path):
     assert "93.1" in (tmp_path / "last_layers.tex").read_text()
 
 
-def test_a_run_of_another_task_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(ConfigError, match=r"config\.reports: last_layers is of mnist_even_digits alone, and nac has none"):
-        last_layers.write(run_of([digits(tmp_path, unit="nac")]), tmp_path)
-    assert not list(tmp_path.glob("last_layers*"))
+def test_another_task_is_refused_in_a_sentence(tmp_path):
+    last_layers.check(cell(tmp_path, "nac", [0.5] * 3).task)
+    with pytest.raises(ConfigError, match=r"config\.reports: last_layers is of the task mnist_even_digits alone"):
+        last_layers.check(digits(tmp_path, unit="nac").task)

@@ -167,11 +167,10 @@ def test_the_csv_has_a_row_for_each_cell_and_length_and_for_each_predictor(tmp_p
 
 
 @pytest.mark.parametrize("report", [lengths, length_curves, strip, reads])
-def test_a_run_of_another_task_is_refused_in_a_sentence(report, tmp_path):
-    run = run_of([arithmetic(tmp_path, {"unit": "nac", "operation": "add"})])
-    with pytest.raises(ConfigError, match=r"config\.reports: .* sequences of digits.*nac-add"):
-        report.write(run, tmp_path)
-    assert [path for path in tmp_path.iterdir() if path.is_file()] == []
+def test_another_task_is_refused_in_a_sentence(report, tmp_path):
+    report.check(digits(tmp_path, unit="nac").task)
+    with pytest.raises(ConfigError, match=r"config\.reports: .* are of sequences of digits"):
+        report.check(arithmetic(tmp_path, {"unit": "nac", "operation": "add"}).task)
 
 
 def test_latex_has_all_tables_and_no_character_that_it_cannot_set(tmp_path):

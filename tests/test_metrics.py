@@ -1,5 +1,6 @@
 """The metrics file against rows written by hand."""
 
+import hashlib
 import json
 import math
 
@@ -65,7 +66,7 @@ def test_rows_come_back_as_they_were_appended_one_a_line(file):
 
 
 def test_a_file_that_was_never_written_has_no_rows_and_no_bytes(file):
-    assert (list(file.rows()), file.sync()) == ([], 0)
+    assert (list(file.rows()), file.sync()[0]) == ([], 0)
 
 
 def test_a_number_that_json_does_not_know_is_refused_and_leaves_no_half_row(file):
@@ -78,31 +79,38 @@ def test_a_number_that_json_does_not_know_is_refused_and_leaves_no_half_row(file
 def test_the_size_of_the_file_is_in_bytes(file):
     file.append({"µ": "µ"})
     file.append(ROWS[0])
-    assert file.sync() == len(file.path.read_bytes())
+    content = file.path.read_bytes()
+    assert file.sync() == [len(content), hashlib.sha256(content).hexdigest()]
 
 
 @pytest.mark.parametrize("rest", [b"", b'{"step": 10, "se', b'{"step": 10}\n{"step"', json.dumps(ROWS[1]).encode() + b"\n"])
 def test_a_cut_drops_all_that_came_later_half_a_line_included(file, rest):
     file.append(ROWS[0])
-    size = file.sync()
+    size, digest = file.sync()
     with open(file.path, "ab") as later:
         later.write(rest)
+    file.check(size, digest)
     file.cut(size)
     assert list(file.rows()) == ROWS[:1]
     file.append(ROWS[2])
     assert list(file.rows()) == [ROWS[0], ROWS[2]]
 
 
-def test_a_cut_beyond_the_end_is_refused_and_changes_nothing(file):
+def test_a_file_that_is_too_short_or_of_other_bytes_does_not_pass(file):
     file.append(ROWS[0])
-    size = file.sync()
+    size, digest = file.sync()
+    content = file.path.read_bytes()
     with pytest.raises(OSError, match=rf"metrics.jsonl should hold at least {size + 1} bytes, but holds {size}$"):
-        file.cut(size + 1)
-    assert list(file.rows()) == ROWS[:1]
+        file.check(size + 1, digest)
+    for place in range(size):
+        file.path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(OSError, match="is damaged"):
+            file.check(size, digest)
 
 
-def test_a_file_that_is_gone_cannot_be_cut_but_to_nothing(file):
+def test_a_file_that_is_gone_passes_for_nothing_alone(file):
+    file.check(*file.sync())
     with pytest.raises(OSError, match="should hold at least 1,234 bytes, but holds 0"):
-        file.cut(1234)
+        file.check(1234, "")
     file.cut(0)
     assert not file.path.exists()

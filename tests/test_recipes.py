@@ -89,11 +89,11 @@ CLIPPED = {"learning_rate": 1e-2, "clip_norm": 1.0}
 FAST = {"sparsity": ramp(10.0, 20_000, 35_000)}
 SLOW = {"sparsity": ramp(10.0, 50_000, 75_000)}
 SLOWEST = {"sparsity": ramp(10.0, 1_000_000, 2_000_000)}
-SPREAD = {"spread": ramp(10.0, 20_000, 35_000)}
+NEGATIVE_L2 = {"negative_l2": ramp(10.0, 20_000, 35_000)}
 
 
 def modified(start, end):
-    return {"l1": growing(1e-9), "unit_size": ramp(1.0, start, end), "gate": ramp(1.0, start, end)}
+    return {"l1": growing(1e-9), "discreteness": ramp(1.0, start, end), "gate": ramp(1.0, start, end)}
 
 
 SEQUENCES = {total: {"task": f"mnist_{total}", "operation": None, "input_size": None} for total in ("sum", "product")}
@@ -138,8 +138,8 @@ PUBLISHED = [
     ("inalu", SINGLE_2, {"clip_value": 0.1}, SIZE, REINIT),
     ("inalu", SINGLE_10, {"clip_value": 0.1}, SIZE, REINIT),
     *((name, SINGLE_2, ORIGINAL, ORIGINAL_SIZE, ORIGINAL_REINIT) for name in ("inalu_original", "inalu_shared")),
-    *((name, SINGLE_2, {}, SPREAD, {}) for name in ("mc_fc", "mc_fc_mul", "mc_fc_mul_sign_inalu")),
-    ("mc_fc_mul_sign_real_npu", SINGLE_2, {}, SPREAD | {"gate": ramp(1.0, 20_000, 35_000)}, {}),
+    *((name, SINGLE_2, {}, NEGATIVE_L2, {}) for name in ("mc_fc", "mc_fc_mul", "mc_fc_mul_sign_inalu")),
+    ("mc_fc_mul_sign_real_npu", SINGLE_2, {}, NEGATIVE_L2 | {"gate": ramp(1.0, 20_000, 35_000)}, {}),
 ]
 
 

@@ -25,11 +25,14 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import experiments.report
+import nalu_jax
 from experiments import build, console, experiment
 from experiments.cell import GroupHost
-from experiments.config import CONFIGS, load, override
+from experiments.config import override
 from experiments.grid import cells
+from experiments.pages import CONFIGS, load
 from experiments.report import FLAGS as REPORT_FLAGS
+from experiments.reports.results import read_run
 from experiments.run import FLAGS, main
 from nalu_jax.training.random import Purpose, key_at
 
@@ -365,7 +368,9 @@ def test_without_a_terminal_the_output_is_plain_lines(finished):
     assert "\x1b" not in finished.said.out and "\r" not in finished.said.out
     for number, cell in enumerate(ALL_CELLS, 1):
         assert re.search(
-            rf"^{number}/{len(ALL_CELLS)} {cell}: .*solved \d/{SEEDS} after 1,950 steps", finished.said.out, re.M
+            rf"^{number}/{len(ALL_CELLS)} {cell}: solved \d/{SEEDS}; last evaluation: .* after 1,950 steps",
+            finished.said.out,
+            re.M,
         )
 
 
@@ -461,7 +466,9 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(run, tmp_path, monke
     monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
     grid = {"grid.unit": "linear", "grid.operation": "sub"}
     said = run(QUICKSTART, f"--workdir={tmp_path / 'run'}", *flags(settings=SETTINGS, grid=grid))
-    lines = re.findall(r"^1/1 linear-sub: step ([\d,]+) of 1,950, .*interpolation .*solved \d/5$", said.out, re.M)
+    lines = re.findall(
+        r"^1/1 linear-sub: step ([\d,]+) of 1,950, .*solved \d/5; last evaluation: interpolation", said.out, re.M
+    )
     assert {"100", "1,900", "1,950"} <= set(lines)
 
 
@@ -569,9 +576,10 @@ def test_at_a_terminal_there_is_a_live_line_that_makes_way_for_the_table(tmp_pat
     assert code == 0, text
     live = re.findall(r"1/1 linear-sub [━╸╺ ]+ ([^\r\n]*)", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
     assert live[0].startswith("compiling")
-    assert any(re.match(r"[\d,.]+k? seed-steps/s, \d+:\d\d to go, interpolation .*solved \d/5", line) for line in live), live
-    said, header, row, *_ = screen(text)
-    assert re.match(r"1/1 linear-sub: interpolation .* after 200,000 steps", said)
+    assert any(re.match(r"\d+:\d\d to go; solved \d/5; last evaluation: ", line) for line in live), live
+    where, said, header, row, *_ = screen(text)
+    assert where.startswith("curves live: tensorboard --logdir ")
+    assert re.match(r"1/1 linear-sub: solved \d/5; last evaluation: interpolation .* after 200,000 steps", said)
     assert header.startswith("unit ") and re.match(r"linear +sub +\d+ % ", row)
 
 
@@ -679,6 +687,54 @@ def test_an_unknown_report_is_refused_with_a_guess_before_anything_is_run(run, t
     said = run(f"--config={page}", f"--workdir={tmp_path / 'run'}")
     assert said.code == 2 and "config.reports: there is no report 'curvse': did you mean 'curves'?" in said.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_report_of_another_task_is_refused_before_anything_is_trained_and_other_reports_are_the_same_run(run, tmp_path):
+    settings = SETTINGS | {"num_steps": 100, "grid.unit": "linear", "grid.operation": "sub", "reports": "summary,strip"}
+    said = run(QUICKSTART, f"--workdir={tmp_path / 'run'}", *flags(settings=settings))
+    assert said.code == 2 and said.err.startswith("error: config.reports: lengths, length_curves, strip and reads are of ")
+    assert "step" not in said.out and not (tmp_path / "run" / "linear-sub").exists()
+    for reports in (["summary"], ["summary", "scores"]):
+        settings["reports"] = ",".join(reports)
+        said = run(QUICKSTART, f"--workdir={tmp_path / 'run'}", *flags(settings=settings))
+        assert said.code == 0 and json.loads((tmp_path / "run" / "config.json").read_text())["reports"] == reports
+    assert "step" not in said.out and (tmp_path / "run" / "scores.md").exists()
+
+
+def test_a_trained_network_is_loaded_with_its_parameters(finished):
+    rows, _ = table(finished.folder / "linear-sub" / "seeds.csv")
+    [result] = [result for result in read_run(finished.folder).cells if result.cell.name == "linear-sub"]
+    task = result.task.task
+    by_seed = {}
+    for row in rows:
+        seed = int(row["seed"])
+        module, by_seed[seed] = nalu_jax.load(finished.folder / "linear-sub", seed=seed)
+        batch = task.evaluations(task.init(key_at(Purpose.TASK, np.uint32(seed))))["extrapolation"]
+        outputs = module.apply({"params": by_seed[seed]}, batch.inputs)
+        error = np.mean(np.square(outputs - batch.targets))
+        assert error == pytest.approx(float(row["extrapolation_mse"]), rel=1e-3, abs=1e-10)
+    best = min(rows, key=lambda row: float(row["interpolation_mse"]))
+    params = nalu_jax.load(str(finished.folder), unit="linear", operation="sub").params
+    assert jax.tree.map(np.array_equal, params, by_seed[int(best["seed"])]) == jax.tree.map(lambda leaf: True, params)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"unit": "linear"}, "2 cells of .* fit {'unit': 'linear'}; choose one of linear-mul, linear-sub"),
+        ({"unit": "nalu"}, "0 cells of .*; choose one of linear-mul, "),
+        ({"unti": "linear"}, "has no axis 'unti': did you mean 'unit'"),
+        ({"unit": "linear", "operation": "sub", "seed": 10**6}, "has the seeds .*, not 1000000"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said(finished, arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        nalu_jax.load(finished.folder, **arguments)
+
+
+def test_a_folder_without_a_finished_cell_cannot_be_loaded(tmp_path):
+    with pytest.raises(ValueError, match="has no finished cell"):
+        nalu_jax.load(tmp_path / "nowhere")
 
 
 def test_a_page_that_says_nothing_of_reports_has_summary_and_curves(run, tmp_path):

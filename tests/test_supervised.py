@@ -407,7 +407,7 @@ def test_the_penalties_of_a_network_are_those_that_its_units_declare():
     assert declared_penalties(two_layer("nmu", {}, outputs=1, hidden_size=2), columns(4)) == {"r_z", "sparsity"}
     assert declared_penalties(two_layer("nac_mul_sigma", {}, outputs=1, hidden_size=2), columns(4)) == {"r_z"}
     assert declared_penalties(single("nac_mul_sigma", {}, outputs=1), columns(2)) == set()
-    assert declared_penalties(single("real_npu_modified", {}, outputs=1), columns(2)) >= {"l1", "unit_size", "gate"}
+    assert declared_penalties(single("real_npu_modified", {}, outputs=1), columns(2)) >= {"l1", "discreteness", "gate"}
 
 
 PLAIN = Problem(arithmetic("mul"), Hyperparameters(np.float32(1e-3), {}))

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.config import load, shipped
 from experiments.grid import cells
+from experiments.pages import load, shipped
 from nalu_jax.registry import LEARNERS, TASKS
 from nalu_jax.training.random import Purpose, key_at
 from nalu_jax.types import Sequences

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from flax import nnx
 from flax.core.meta import unbox
 
+import nalu_jax.units
 from nalu_jax.bounded import Bounded
 from nalu_jax.initializers import glorot_uniform
 from nalu_jax.registry import UNITS
@@ -69,8 +71,14 @@ def apply(unit, params, x=X, **options):
 
 
 def shapes_of(unit, x=X, dtype=jnp.float32):
-    """Shapes and types of (output, variables), without computing anything."""
-    return jax.eval_shape(unit.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct(x.shape, dtype))
+    """Shapes and types of (output, parameters and what is declared), without computing anything."""
+
+    def found(key, x):
+        variables = unit.init(key, x)
+        outputs, declared = unit.apply(variables, x, mutable=["weights", "penalties"])
+        return outputs, variables | declared
+
+    return jax.eval_shape(found, jax.random.key(0), jax.ShapeDtypeStruct(x.shape, dtype))
 
 
 # Contracts
@@ -170,7 +178,14 @@ def test_a_unit_used_twice_declares_its_weights_once(name):
 
 
 @each_unit
-def test_all_that_a_unit_learns_is_in_the_collection_params(name):
+def test_init_makes_the_parameters_and_nothing_else_from_the_shape_of_an_input(name):
+    shape = jax.ShapeDtypeStruct(X.shape, jnp.float32)
+    made = jax.eval_shape(lambda key: UNITS[name](FEATURES).lazy_init(key, shape), jax.random.key(0))
+    assert made == {"params": shapes_of(UNITS[name](FEATURES))[1]["params"]}
+
+
+@each_unit
+def test_what_a_unit_declares_is_in_two_collections(name):
     _, variables = shapes_of(UNITS[name](FEATURES))
     assert set(variables) - {"penalties"} == {"params", "weights"}
 
@@ -184,10 +199,31 @@ def test_a_unit_declares_the_penalties_that_its_recipes_weigh_and_each_is_one_nu
 
 
 @each_unit
-@pytest.mark.parametrize("features", [0, -1, 2.5, "2", None])
+@pytest.mark.parametrize("features", [0, -1, 2.5, "2", None, True, False, np.True_, np.float32(2), np.int64(0)])
 def test_features_that_are_no_positive_integer_are_refused(name, features):
-    with pytest.raises(ValueError, match=f"features must be a positive integer, got {features!r}"):
+    with pytest.raises(ValueError, match=re.escape(f"features must be a positive integer, got {features!r}")):
         UNITS[name](features)
+
+
+@each_unit
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, jnp.int32], ids=["int64", "uint8", "jax"])
+def test_features_may_be_an_integer_of_numpy_or_jax(name, kind):
+    unit = UNITS[name](kind(FEATURES))
+    assert unit == UNITS[name](FEATURES) and type(unit.features) is int and hash(unit) == hash(UNITS[name](FEATURES))
+
+
+def test_every_unit_has_a_name_of_its_own_in_papers():
+    labels = [constructor(1).label for constructor in UNITS.values()]
+    assert all(labels) and len(set(labels)) == len(labels) and nalu_jax.NACMul.label == "NAC•"
+
+
+def test_all_classes_can_be_imported_from_one_place():
+    classes = {type(constructor(1)) for constructor in UNITS.values()}
+    assert {getattr(nalu_jax.units, cls.__name__) for cls in classes} == classes
+    assert {cls.__name__ for cls in classes} <= set(nalu_jax.units.__all__) <= set(dir(nalu_jax))
+    assert all(
+        getattr(nalu_jax, name) is getattr(nalu_jax.units, name) for name in nalu_jax.units.__all__ if name[0].isupper()
+    )
 
 
 @cache
@@ -219,6 +255,34 @@ def test_every_parameter_and_the_input_have_a_gradient(name):
 def test_parameters_have_the_type_param_dtype(name, dtype):
     _, variables = shapes_of(UNITS[name](FEATURES, param_dtype=dtype), dtype=dtype)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables["params"])} == {jnp.dtype(dtype)}
+
+
+@each_unit
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=["bfloat16", "float16"])
+def test_a_unit_can_start_in_half_precision(name, dtype):
+    unit = UNITS[name](FEATURES, param_dtype=dtype)
+    params = jax.eval_shape(unit.init, jax.random.key(0), jnp.ones((5, INPUTS), dtype))["params"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
+
+
+def test_orthogonal_parameters_in_half_precision_are_rounded():
+    key = jax.random.key(0, impl="rbg")
+    units = {dtype: UNITS["mc_fc"](FEATURES, param_dtype=dtype) for dtype in ("bfloat16", "float32")}
+    half, full = (unit.init(key, X.astype(dtype))["params"]["r"] for dtype, unit in units.items())
+    np.testing.assert_array_equal(half, full.astype(jnp.bfloat16))
+
+
+@each_unit
+def test_types_are_promoted_as_by_a_dense_layer(name):
+    """Whatever the types of inputs, parameters and computation; under JAX's own promotion, as for a dense layer."""
+    for x, param, dtype in (("bfloat16", "float32", None), ("float32", "bfloat16", None), ("int32", "float32", "bfloat16")):
+        types = {"param_dtype": jnp.dtype(param), "dtype": dtype and jnp.dtype(dtype)}
+        shape = jax.ShapeDtypeStruct((5, INPUTS), x)
+        with jax.numpy_dtype_promotion("standard"):
+            expected = jax.eval_shape(nn.Dense(FEATURES, **types).init_with_output, jax.random.key(0), shape)[0]
+            found, variables = shapes_of(UNITS[name](FEATURES, **types), shape, x)
+        assert found.dtype == expected.dtype, (x, param, dtype)
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables["params"])} == {jnp.dtype(param)}
 
 
 @each_unit
@@ -673,13 +737,13 @@ FROM_0, FROM_1 = 8.625 / 4, 3.25 / 4
         ("nmru", {"w": [*SIZES, [0.0, 1.0], [1.0, 0.0]]}, {"sparsity": HALF / 2}),
         ("gated_nau_nmu", {"w_add": W, "w_mul": [[0.0, 0.5], [1.0, 1.0]], "g": W}, {"sparsity": HALF + 0.125}),
         # Σ |W| = 2.625, Σ |g| = 2; mean |1 - |W|| = (0.75 + 0 + 0.5 + 0.125) / 4; g is 1/4 and 1/4 from 0 and 1.
-        ("real_npu", {"w_real": W, "g": [0.75, 1.25]}, {"l1": 4.625, "unit_size": 0.34375, "gate": 0.25}),
+        ("real_npu", {"w_real": W, "g": [0.75, 1.25]}, {"l1": 4.625, "discreteness": 0.34375, "gate": 0.25}),
         (
             "npu",
             {"w_real": W, "w_imag": [[0.0, -0.5], [0.25, 0.0]], "g": [0.75, 1.25]},
-            {"l1": 5.375, "unit_size": 0.34375, "gate": 0.25},
+            {"l1": 5.375, "discreteness": 0.34375, "gate": 0.25},
         ),
-        ("naive_npu", {"w_real": W, "w_imag": [[0.0, -0.5], [0.25, 0.0]]}, {"l1": 3.375, "unit_size": 0.34375}),
+        ("naive_npu", {"w_real": W, "w_imag": [[0.0, -0.5], [0.25, 0.0]]}, {"l1": 3.375, "discreteness": 0.34375}),
         # Means of 20 - |θ|, but not below 0: of 20, 0, 0, 25 it is 5; of ± 10 it is 10.
         (
             "inalu",
@@ -697,11 +761,11 @@ FROM_0, FROM_1 = 8.625 / 4, 3.25 / 4
             {"w_hat": [[0.0, 20.0], [-20.0, 25.0]], "m_hat": [[10.0, -10.0], [10.0, -10.0]], "g": [16.0, -24.0]},
             {"saturation": 5 + 10 + 2},
         ),
-        ("mc_fc", {"r": [[1.0, -1.0], [0.0, 2.0]], "w": [1.0, 2.0], "b": [0.0, 3.0]}, {"spread": -(1.5 + 2.5 + 4.5)}),
+        ("mc_fc", {"r": [[1.0, -1.0], [0.0, 2.0]], "w": [1.0, 2.0], "b": [0.0, 3.0]}, {"negative_l2": -(1.5 + 2.5 + 4.5)}),
         (
             "mc_fc_mul_sign_real_npu",
             {"r": [[1.0, -1.0], [0.0, 2.0]], "w": [1.0, 2.0], "b": [0.0, 3.0], "bias": [7.0, 7.0], "g": [0.25, 0.5]},
-            {"spread": -(1.5 + 2.5 + 4.5), "gate": 0.375},
+            {"negative_l2": -(1.5 + 2.5 + 4.5), "gate": 0.375},
         ),
         # Without G the gate is 1/2 at both outputs: 2 · (1/4)².
         ("nalu_gate_penalty", {"w_hat": W, "m_hat": W, "g": [[0.0, 0.0], [0.0, 0.0]]}, {"gate": 0.125}),
@@ -717,7 +781,7 @@ def test_the_size_of_projected_imaginary_weights_is_penalised_with_that_of_the_r
     params = {"w_real": W, "w_imag": [[0.0, -0.5], [0.25, 0.0]], "g": [0.75, 1.25]}
     params = {key: jnp.array(value) for key, value in params.items()}
     _, declared = apply(NPU(2, clip="wig"), params, jnp.array([2.0, 3.0]), mutable=["penalties"])
-    assert declared["penalties"]["unit_size"] == 0.34375 + 0.75
+    assert declared["penalties"]["discreteness"] == 0.34375 + 0.75
 
 
 def test_the_l1_penalty_leaves_imaginary_weights_at_their_start():

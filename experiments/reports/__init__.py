@@ -1,7 +1,8 @@
 """Reports: each turns finished cells into tables or pictures. A config page names those that it wants.
 
-A report is a module with ``write(run, folder)``; it may also have ``screen(run)``, a table for the terminal, and
-``picture(trained)``, a figure of one cell for TensorBoard, or None.
+A report is a module with ``write(run, folder)``; it may also have ``screen(run)``, a table for the terminal,
+``picture(trained)``, a figure of one cell for TensorBoard, or None, and, if it is made of some tasks alone, ``check(task)``,
+which raises ConfigError for the specification of another: such a page is refused before it is trained.
 """
 
 import contextlib

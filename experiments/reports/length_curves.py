@@ -13,6 +13,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from experiments.reports.figures import SMALLEST, look_of, name_cell, outside_legend, quiet, save
 from experiments.reports.formats import spread
+from experiments.reports.lengths import check as check
 from experiments.reports.lengths import errors, known_lengths, made_of, metric_at, task_of
 from experiments.reports.results import CellResult, FinishedRun, predictors
 from nalu_jax.tasks.digit_sequences import DigitSequences
@@ -44,7 +45,11 @@ def write(run: FinishedRun, folder: Path) -> None:
         task = task_of(result)
         bands = np.array([spread(found) for n in task.lengths if (found := errors(result, "mae", n)) is not None]).T
         for panel, scale in ((whole, 1), (share, unit[task])):
-            draw_band(panel, task.lengths, bands / np.asarray(scale), looks[name_cell(result)])
+            middle, low, high = np.where(np.isfinite(bands), np.maximum(bands / np.asarray(scale), SMALLEST), np.nan)
+            look = looks[name_cell(result)]
+            panel.plot(task.lengths, middle, zorder=3 if look["color"] == "black" else 2.5, **look)
+            up_to = np.where(np.isnan(high), middle, high)  # without diverged seeds
+            panel.fill_between(task.lengths, low, up_to, color=look["color"], alpha=0.12, linewidth=0)
     finish(whole, run, "mean absolute error", grey)
     shares = [(label, task, means / unit[task]) for label, task, means in grey]
     finish(share, run, "error over that of the true mean" if product else "error per image", shares)
@@ -82,13 +87,6 @@ def form_of(result: CellResult) -> str:
     if network.cell.startswith("exact"):
         return "exact"
     return "none" if network.readout == "none" else "readout"
-
-
-def draw_band(panel: Axes, at: tuple[int, ...], bands: np.ndarray, look: dict[str, Any]) -> None:
-    """The median as a line and a band from the lowest to the highest, [3, lengths]; without diverged seeds."""
-    middle, low, high = np.where(np.isfinite(bands), np.maximum(bands, SMALLEST), np.nan)
-    panel.plot(at, middle, zorder=3 if look["color"] == "black" else 2.5, **look)
-    panel.fill_between(at, low, np.where(np.isnan(high), middle, high), color=look["color"], alpha=0.12, linewidth=0)
 
 
 def finish(panel: Axes, run: FinishedRun, title: str, grey: list[tuple[str, DigitSequences, np.ndarray]]) -> None:

@@ -23,6 +23,7 @@ from experiments.reports.formats import (
 )
 from experiments.reports.results import CellResult, FinishedRun, Predictor, predictors, write_csv
 from nalu_jax.stats import Interval, success_rate
+from nalu_jax.tasks.base import TaskSpec
 from nalu_jax.tasks.digit_sequences import DigitSequences
 
 MOST_COLUMNS = 6
@@ -64,10 +65,17 @@ def screen(run: FinishedRun) -> Table:
     return table
 
 
+def check(task: TaskSpec) -> None:
+    """Raises ConfigError for a task without sequences of digits."""
+    if not isinstance(task, DigitSequences):
+        raise ConfigError(
+            "config.reports: lengths, length_curves, strip and reads are of sequences of digits, which the task has not"
+        )
+
+
 def task_of(result: CellResult) -> DigitSequences:
-    """The task of a cell. Raises ConfigError if it is another one than these reports are made for."""
-    if not isinstance(result.task, DigitSequences):
-        raise ConfigError(f"config.reports: some are of sequences of digits alone, and {result.cell.name} has none")
+    """The task of a cell, as sequences of digits."""
+    assert isinstance(result.task, DigitSequences)
     return result.task
 
 
@@ -249,7 +257,7 @@ def predictor_success(run: FinishedRun, predictor: Predictor, lengths: list[int]
 
 def published(table: str) -> list[dict[str, str]]:
     """The rows of a published table, as printed: task, model, accuracy in per cent, and errors by their length."""
-    with open(FOLDER / f"{table}.csv", newline="") as file:
+    with open(FOLDER / f"{table}.csv", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -10,7 +10,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from experiments.reports.figures import COLOURS, name_cell, quiet, save
 from experiments.reports.formats import number
-from experiments.reports.lengths import task_of
+from experiments.reports.lengths import check as check
 from experiments.reports.results import FinishedRun
 from experiments.reports.trained import Trained, best_of_cell
 from nalu_jax.types import Array, Sequences
@@ -26,8 +26,6 @@ def write(run: FinishedRun, folder: Path) -> None:
     Of a sum or product its answers to test images of each digit and, in grey where its reader reads one number, that
     number; of counts a matrix, the digit downwards and the outputs across.
     """
-    for result in run.cells:
-        task_of(result)  # refuses another
     networks = [best_of_cell(result, name_cell(result)) for result in run.cells[:MOST_PANELS]]
     columns = min(len(networks), 5)
     rows = -(-len(networks) // columns)

@@ -12,10 +12,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.build import task_of
-from experiments.config import REPORTS, Config, missing_fields
+from experiments.config import Config
 from experiments.faults import ConfigError, EnvironmentFault
 from experiments.grid import Cell, axes_of, cells
-from nalu_jax.storage.files import write_atomic
+from experiments.pages import REPORTS, missing_fields
+from nalu_jax.storage.files import as_tuples, sha256, write_atomic
 from nalu_jax.storage.metrics import MetricsFile
 from nalu_jax.tasks.base import TaskSpec
 
@@ -69,7 +70,12 @@ class CellResult(NamedTuple):
     @property
     def seeds(self) -> dict[str, np.ndarray]:
         """The columns of seeds.csv, f64[seeds]; NaN where a field is empty."""
-        return {name: np.array([float(row[name] or "nan") for row in self.rows]) for name in self.rows[0]}
+        try:
+            return {name: np.array([float(row[name] or "nan") for row in self.rows]) for name in self.rows[0]}
+        except (TypeError, ValueError) as error:
+            raise EnvironmentFault(
+                f"the seeds of {self.cell.name} in {self.files.path.parent} are damaged ({error})"
+            ) from error
 
     @property
     def solved(self) -> np.ndarray:
@@ -98,6 +104,7 @@ class CellResult(NamedTuple):
         """
         if not self.files.metrics.exists():
             raise FileNotFoundError(2, "no such file", str(self.files.metrics))
+        verify(self.files.metrics, self.result)
         rows = list(MetricsFile(self.files.metrics).rows())
         values = [[math.inf if value is None else value for value in row[metric].values()] for row in rows]
         return np.array([row["step"] for row in rows]), np.array(values)
@@ -174,27 +181,19 @@ def read_run(folder: Path, config: Config | None = None) -> FinishedRun:
     for cell in cells(config):
         files, values = Files(folder / cell.name), {axis: cell.axes.get(axis, "") for axis in axes}
         if files.seeds.exists():
+            result = read_json(files.result) if files.result.exists() else {}
+            verify(files.seeds, result)
             rows = read_csv(files.seeds)
         else:
+            result = {}
             rows = [row for row in shared if all(row.get(axis) == str(value) for axis, value in values.items())]
         if rows:
             task = task_of(cell.config)
             rows = [{name: value for name, value in row.items() if name not in values} for row in rows]
-            result = read_json(files.result) if files.result.exists() else known_of(cell, task)
+            known = {"steps": cell.config.num_steps, "threshold": task.threshold, "untrained": {}}
+            result = known | (result or {"predictors": task.predictors()})
             found.append(CellResult(values, cell, task, rows, result, files))
     return FinishedRun(folder, config, found)
-
-
-def known_of(cell: Cell, task: TaskSpec) -> dict[str, Any]:
-    """What is known of a cell whose folder has no result.json."""
-    return {"steps": cell.config.num_steps, "threshold": task.threshold, "untrained": {}, "predictors": task.predictors()}
-
-
-def as_tuples(value: Any) -> Any:
-    """Plain values with tuples in the place of lists, as config pages have them."""
-    if isinstance(value, dict):
-        return {name: as_tuples(part) for name, part in value.items()}
-    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
 
 
 def read_json(path: Path) -> Any:
@@ -213,7 +212,21 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     return rows
 
 
+def verify(path: Path, result: dict[str, Any]) -> None:
+    """Raises EnvironmentFault if a file of a finished cell is not what its result.json says that it was."""
+    expected = result.get("sha256", {}).get(path.name)
+    if expected is not None and sha256(path.read_bytes()) != expected:
+        raise EnvironmentFault(
+            f"{path} is damaged (its SHA-256 differs); remove {path.parent}, and the cell is trained anew"
+        )
+
+
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Writes a table of plain values as CSV."""
+    write_atomic(path, csv_text(rows).encode())
+
+
+def csv_text(rows: Iterable[dict[str, Any]]) -> str:
     """A table of plain values as CSV; what a row lacks, None and NaN are empty fields."""
     rows = list(rows)
     buffer = io.StringIO()
@@ -221,7 +234,7 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     writer.writeheader()
     for row in rows:
         writer.writerow({name: plain(value) for name, value in row.items()})
-    write_atomic(path, buffer.getvalue().encode())
+    return buffer.getvalue()
 
 
 def plain(value: Any) -> Any:

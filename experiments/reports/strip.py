@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.reports.figures import name_cell, save
 from experiments.reports.formats import number
-from experiments.reports.lengths import task_of
+from experiments.reports.lengths import check as check
 from experiments.reports.results import FinishedRun
 from experiments.reports.trained import Trained, best_of_cell
 from nalu_jax.data.mnist import denormalised
@@ -28,8 +28,6 @@ def write(run: FinishedRun, folder: Path) -> None:
     Of sums and products the total at each place; of counts how often each digit came in all. White is right; the redder, the
     further off.
     """
-    for result in run.cells:
-        task_of(result)  # refuses another
     networks = [best_of_cell(result, name_cell(result)) for result in run.cells[:MOST_ROWS]]
     tasks: dict[str, list[Trained]] = {}
     for network in networks:

@@ -48,7 +48,7 @@ def write(run: FinishedRun, folder: Path) -> None:
 def screen(run: FinishedRun) -> Table:
     """The summary for the terminal, in eighty columns if the names are short: medians and the success rate."""
     short = {"solved at, median": "solved at", "sparsity error": "sparsity"}
-    short |= {title(heading): abbreviated(title(heading)) for heading in run.columns.values()}
+    short |= {name: name if len(name) <= 10 else f"{name[:6]}." for name in map(title, run.columns.values())}
     rows = formatted_rows(run, summary_rows(run))
     shown = [name for name in (*run.axes, "success", *short, "diverged") if name in rows[0]]
     if not any(row["diverged"] not in ("", "0") for row in rows):
@@ -63,11 +63,6 @@ def screen(run: FinishedRun) -> Table:
         if last_of_unit:
             table.add_row()
     return table
-
-
-def abbreviated(heading: str) -> str:
-    """A heading of at most ten characters: interpolation is interp."""
-    return heading if len(heading) <= 10 else f"{heading[:6]}."
 
 
 def summary_rows(run: FinishedRun) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Trained networks: what pictures show of one seed."""
 
+import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -7,9 +8,9 @@ import jax
 import numpy as np
 
 from experiments.build import network_of, zeros
-from experiments.reports.results import CellResult
+from experiments.reports.results import CellResult, verify
 from nalu_jax.learners.supervised import effective_weights
-from nalu_jax.storage.checkpoint import unpack
+from nalu_jax.storage.trained import best_params
 from nalu_jax.tasks.base import TaskSpec
 
 
@@ -24,7 +25,7 @@ class Trained(NamedTuple):
 
     def predict(self, inputs: Any) -> np.ndarray:
         """Its outputs, [out, ..., batch]."""
-        return np.asarray(self.network.apply({"params": self.params}, inputs))
+        return np.asarray(apply(self.network, self.params, inputs))
 
     def weights(self) -> Any:
         """The weight matrices [in, out] that its units declare, as a tree named after its layers."""
@@ -33,14 +34,17 @@ class Trained(NamedTuple):
         return jax.jit(lambda params: effective_weights(self.network, params, inputs))(self.params)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def apply(network: nn.Module, params: Any, inputs: Any) -> Any:
+    """The outputs of a network, by one program for all networks and inputs that are alike."""
+    return network.apply({"params": params}, inputs)
+
+
 def best_of_cell(result: CellResult, name: str) -> Trained:
     """The best seed of a finished cell. Raises FileNotFoundError if its folder has no parameters."""
     payload = result.files.params.read_bytes()
+    verify(result.files.params, result.result)
     network = network_of(result.cell.config, result.task)
-    one = jax.eval_shape(lambda key, inputs: network.init(key, inputs)["params"], jax.random.key(0), result.task.example)
-    seeds = len(result.rows)
-    template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((seeds, *leaf.shape), leaf.dtype), one)
-    stored = unpack(payload, {"best": template, "last": template})
-    best = result.best_seed
-    params = jax.tree.map(lambda leaf: leaf[best], stored["best"])
+    of_all_seeds, best = best_params(payload, network, result.task.example, len(result.rows)), result.best_seed
+    params = jax.tree.map(lambda leaf: leaf[best], of_all_seeds)
     return Trained(name, int(result.seeds["seed"][best]), result.task, network, params)

@@ -189,7 +189,8 @@ def folder_of(source: str) -> Path:
     Raises DataFault if neither the variable is set nor pooch is installed.
     """
     chosen = os.environ.get("NALU_JAX_DATA")
-    return Path(chosen or importing_pooch(f"set NALU_JAX_DATA to the folder above {source}").os_cache("nalu_jax")) / source
+    folder = chosen or importing_pooch(f"set NALU_JAX_DATA to the folder above {source}").os_cache("nalu_jax")
+    return Path(folder).expanduser() / source
 
 
 def fetch(
@@ -229,9 +230,12 @@ def fetch(
 def from_folder(file: File, folder: Path) -> bytes | None:
     """The verified IDX file that is in the folder, plain or gzipped, unpacked; None if neither is there.
 
+    Some archives name it with a dot, train-images.idx3-ubyte.
+
     Raises DataFault if it cannot be read, or fails its checksum.
     """
-    for path in (folder / file.name, folder / f"{file.name}.gz"):
+    names = (file.name, file.name.replace("-idx", ".idx"))
+    for path in (folder / f"{name}{end}" for name in names for end in ("", ".gz")):
         try:
             with open(path, "rb") as stored:
                 payload = stored.read(most_bytes(file) + 1)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nalu_jax.bounded import project
+from nalu_jax.bounded import clip_to_bounds
 from nalu_jax.functional import sparsity_error
 from nalu_jax.registry import LEARNERS
 from nalu_jax.training.lowering import computed_once, in_one_kernel
@@ -55,7 +55,7 @@ def supervised(
     @in_one_kernel
     def follow(gradients, opt_state, params, learning_rate):
         updates, opt_state = make_optimizer(learning_rate).update(gradients, opt_state, params)
-        return project(optax.apply_updates(params, updates)), opt_state
+        return clip_to_bounds(optax.apply_updates(params, updates)), opt_state
 
     def step(state: TrainState, problem: Problem) -> tuple[TrainState, Metrics]:
         task, (learning_rate, penalties) = problem
@@ -118,6 +118,9 @@ def effective_weights(model: nn.Module, params: Params, inputs: Any) -> Any:
 
 def declared_penalties(model: nn.Module, example: Any) -> set[str]:
     """The names of the penalties that the model's units declare, given the shapes of its inputs."""
-    variables = jax.eval_shape(model.init, jax.random.key(0), example)
-    leaves: Any = jax.tree_util.tree_leaves_with_path(variables.get("penalties", {}))
+
+    def declare(key: Array, inputs: Any) -> Any:
+        return model.apply(model.init(key, inputs), inputs, mutable=["penalties"])[1].get("penalties", {})
+
+    leaves: Any = jax.tree_util.tree_leaves_with_path(jax.eval_shape(declare, jax.random.key(0), example))
     return {path[-1].key for path, _ in leaves}

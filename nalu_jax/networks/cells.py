@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from nalu_jax.initializers import torch_default
-from nalu_jax.networks.layers import check_size
 from nalu_jax.registry import CELLS, READOUTS
 from nalu_jax.types import Array
-from nalu_jax.units.base import Unit
+from nalu_jax.units.base import Unit, positive
 
 LECUN_NORMAL = nn.initializers.lecun_normal()
 
@@ -189,7 +188,7 @@ def flax_cell(
     if behind is None:
         init = torch_default(outputs)
         return FlaxCell(constructor(outputs, kernel_init=init, recurrent_kernel_init=init, bias_init=init), None)
-    check_size("hidden_size", hidden_size)
+    hidden_size = positive("hidden_size", hidden_size)
     return FlaxCell(constructor(hidden_size, recurrent_kernel_init=LECUN_NORMAL), behind)
 
 

@@ -22,6 +22,19 @@ def make_unit(name: str, features: int, options: Mapping[str, Any]) -> Unit:
     return unit.clone(**{option: value for option, value in options.items() if option in fields_of(unit)})
 
 
+def unit_of(section: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name of a unit, "" if there is none, and the options of all units, from the plain values of a config's section.
+
+    Raises ValueError as ``make_unit`` and ``unit_options`` do.
+    """
+    fields = dict(section)
+    name = fields.pop("name", "")
+    options = unit_options(**fields)
+    if name:
+        make_unit(name, 1, options)
+    return name, options
+
+
 def unit_options(**options: Any) -> dict[str, Any]:
     """The options of all units, by field, from plain values; ``initializer`` is a name.
 
@@ -56,9 +69,3 @@ def unit_fields() -> dict[str, Any]:
     for constructor in UNITS.values():
         found = fields_of(constructor(1)) | found
     return found
-
-
-def check_size(field: str, value: Any) -> None:
-    """Raises ValueError unless a size is a positive integer."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{field} must be a positive integer, got {value!r}")

@@ -7,10 +7,11 @@ from typing import Any
 import flax.linen as nn
 
 from nalu_jax.networks.cells import Exact
-from nalu_jax.networks.layers import check_size, make_unit
+from nalu_jax.networks.layers import make_unit
 from nalu_jax.networks.trunks import make_reader
 from nalu_jax.registry import CELLS, NETWORKS
 from nalu_jax.types import Array, Sequences
+from nalu_jax.units.base import positive
 
 
 class Recurrent(nn.Module):
@@ -74,7 +75,7 @@ def recurrent(
     Raises ValueError for an unknown name, for a size that is not a positive integer, and for a readout that the cell does
     not take.
     """
-    check_size("features", features)
+    features = positive("features", features)
     make = functools.partial(make_unit, unit, options=options)
     made = CELLS[cell](make, outputs=outputs, hidden_size=hidden_size, readout=readout)
     read = outputs if isinstance(made, Exact) else features

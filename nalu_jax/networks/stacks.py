@@ -9,9 +9,10 @@ from typing import Any
 
 import flax.linen as nn
 
-from nalu_jax.networks.layers import check_size, make_unit, outputs_of
+from nalu_jax.networks.layers import make_unit, outputs_of
 from nalu_jax.networks.trunks import make_reader
 from nalu_jax.registry import NETWORKS
+from nalu_jax.units.base import positive
 
 
 @NETWORKS.register("two_layer")
@@ -40,7 +41,7 @@ def two_layer(
 
     Raises ValueError for an unknown unit (with the known ones) or a hidden_size that is not a positive integer.
     """
-    check_size("hidden_size", hidden_size)
+    hidden_size = positive("hidden_size", hidden_size)
     named = make_unit(unit, outputs, options)
     return nn.Sequential(
         (

@@ -95,18 +95,21 @@ class Checkpoints:
         for old in self.steps()[self.keep :]:
             self.remove(old)
 
-    def restore(self, template: Any) -> Stored | None:
+    def restore(self, template: Any, fits: Callable[[dict[str, Any]], None] = lambda extra: None) -> Stored | None:
         """The newest checkpoint that is whole, or None if there has never been one.
 
-        Raises CheckpointError if there are checkpoints and none is whole: starting over silently would lose the run.
+        ``fits`` is given what was saved with the arrays, and raises OSError if what lies beside the checkpoint does not fit
+        it. Raises CheckpointError if there are checkpoints and none can be used: starting over silently would lose the run.
         """
         self.clear_leftovers()
         self.damaged = []
         for step in self.steps():
             try:
                 payload, extra = self.read(step)
-                return Stored(unpack(payload, template), extra)
-            except CheckpointError as error:
+                stored = Stored(unpack(payload, template), extra)
+                fits(extra)
+                return stored
+            except OSError as error:
                 self.say(f"the checkpoint of step {step} is passed over: {error}")
                 self.damaged.append(step)
         if self.damaged:
@@ -140,7 +143,7 @@ class Checkpoints:
             self.manifest_path(step).name for step in self.steps()
         }
         for path in sorted(self.folder.iterdir()):
-            if path.name not in finished and path.name.startswith("step_"):
+            if path.name not in finished and re.match(r"step_\d+\.", path.name):
                 self.say(f"{path.name} is left from a save that was cut short; it is removed")
                 discard(path)
 

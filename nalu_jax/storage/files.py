@@ -1,8 +1,10 @@
 """Files that are whole or not there."""
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 
 def write_atomic(path: Path, payload: bytes) -> None:
@@ -26,6 +28,11 @@ def write_atomic(path: Path, payload: bytes) -> None:
         ) from error
 
 
+def sha256(content: bytes) -> str:
+    """The digest of some bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def sync_folder(folder: Path) -> None:
     """Makes the names in a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -41,3 +48,10 @@ def discard(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def as_tuples(value: Any) -> Any:
+    """Plain values with tuples in the place of lists, as config pages have them."""
+    if isinstance(value, dict):
+        return {name: as_tuples(part) for name, part in value.items()}
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value

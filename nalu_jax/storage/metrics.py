@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nalu_jax.stats import quantiles
+from nalu_jax.storage.files import sha256
 
 BAND = ("q25", "median", "q75")
 
@@ -40,20 +41,26 @@ class MetricsFile:
         with open(self.path, "ab") as file:
             file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
 
-    def sync(self) -> int:
-        """Makes all rows durable, and returns how many bytes they are."""
+    def sync(self) -> list[Any]:
+        """Makes all rows durable, and returns how many bytes they are and their SHA-256."""
         if not self.path.exists():
-            return 0
+            return [0, sha256(b"")]
         with open(self.path, "rb") as file:
             os.fsync(file.fileno())
-        return self.path.stat().st_size
+            content = file.read()
+        return [len(content), sha256(content)]
+
+    def check(self, size: int, digest: str) -> None:
+        """Raises OSError unless the file begins with ``size`` bytes of this SHA-256."""
+        content = self.path.read_bytes()[:size] if self.path.exists() else b""
+        if len(content) < size:
+            raise OSError(f"{self.path} should hold at least {size:,} bytes, but holds {len(content):,}")
+        if sha256(content) != digest:
+            raise OSError(f"{self.path} is damaged (the SHA-256 of its first {size:,} bytes differs)")
 
     def cut(self, size: int) -> None:
-        """Drops all that was written after the first ``size`` bytes. OSError if there is less."""
-        found = self.path.stat().st_size if self.path.exists() else 0
-        if found < size:
-            raise OSError(f"{self.path} should hold at least {size:,} bytes, but holds {found:,}")
-        if found:
+        """Drops all that was written after the first ``size`` bytes."""
+        if self.path.exists():
             os.truncate(self.path, size)
 
     def rows(self) -> Iterator[dict[str, Any]]:

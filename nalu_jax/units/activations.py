@@ -17,8 +17,9 @@ from nalu_jax.units.base import Unit
 
 
 class ActivationSpec(NamedTuple):
-    """An activation and the initialisation of its layer's weights."""
+    """An activation, what papers call it, and the initialisation of its layer's weights."""
 
+    label: str
     function: Callable[[Array], Array]
     kernel_init: Initializer
 
@@ -36,27 +37,32 @@ GLOROT_TANH = scaled_uniform(5 / 3, "fan_avg")
 # in table 5 point to. The papers give an initialisation for the first eight only (Madsen & Johansen's code: gains for
 # Tanh, Sigmoid, Softsign and SELU, He for the rest); the others take that of their nearest kin.
 ACTIVATIONS: dict[str, ActivationSpec] = {
-    "relu": ActivationSpec(jax.nn.relu, HE),
-    "relu6": ActivationSpec(jax.nn.relu6, HE),
-    "elu": ActivationSpec(jax.nn.elu, HE),
-    "tanh": ActivationSpec(jnp.tanh, GLOROT_TANH),
-    "sigmoid": ActivationSpec(jax.nn.sigmoid, GLOROT),
-    "softsign": ActivationSpec(jax.nn.soft_sign, GLOROT),
-    "selu": ActivationSpec(jax.nn.selu, scaled_uniform(1.0, "fan_in")),
-    "crelu": ActivationSpec(lambda x: jnp.concatenate([jax.nn.relu(x), jax.nn.relu(-x)]), HE),
-    "leaky_relu": ActivationSpec(jax.nn.leaky_relu, HE),
-    "hardtanh": ActivationSpec(jax.nn.hard_tanh, GLOROT_TANH),
-    "tanhshrink": ActivationSpec(lambda x: x - jnp.tanh(x), GLOROT),
-    "softshrink": ActivationSpec(lambda x: jnp.sign(x) * jax.nn.relu(jnp.abs(x) - 0.5), GLOROT),
-    "hardshrink": ActivationSpec(lambda x: jnp.where(jnp.abs(x) > 0.5, x, 0.0), GLOROT),
-    "softplus": ActivationSpec(jax.nn.softplus, HE),
-    "threshold": ActivationSpec(threshold, HE),
+    "relu": ActivationSpec("ReLU", jax.nn.relu, HE),
+    "relu6": ActivationSpec("ReLU6", jax.nn.relu6, HE),
+    "elu": ActivationSpec("ELU", jax.nn.elu, HE),
+    "tanh": ActivationSpec("Tanh", jnp.tanh, GLOROT_TANH),
+    "sigmoid": ActivationSpec("Sigmoid", jax.nn.sigmoid, GLOROT),
+    "softsign": ActivationSpec("Softsign", jax.nn.soft_sign, GLOROT),
+    "selu": ActivationSpec("SELU", jax.nn.selu, scaled_uniform(1.0, "fan_in")),
+    "crelu": ActivationSpec("CReLU", lambda x: jnp.concatenate([jax.nn.relu(x), jax.nn.relu(-x)]), HE),
+    "leaky_relu": ActivationSpec("LeakyReLU", jax.nn.leaky_relu, HE),
+    "hardtanh": ActivationSpec("Hardtanh", jax.nn.hard_tanh, GLOROT_TANH),
+    "tanhshrink": ActivationSpec("Tanhshrink", lambda x: x - jnp.tanh(x), GLOROT),
+    "softshrink": ActivationSpec("Softshrink", lambda x: jnp.sign(x) * jax.nn.relu(jnp.abs(x) - 0.5), GLOROT),
+    "hardshrink": ActivationSpec("Hardshrink", lambda x: jnp.where(jnp.abs(x) > 0.5, x, 0.0), GLOROT),
+    "softplus": ActivationSpec("Softplus", jax.nn.softplus, HE),
+    "threshold": ActivationSpec("Threshold", threshold, HE),
 }
 
 
 @UNITS.register("linear")
 class Linear(Unit):
-    """Linear map with bias: y = W x + b, W Glorot uniform and b = 0 at the start; the papers' "Linear" and "None"."""
+    """Linear map with bias: y = W x + b, W Glorot uniform and b = 0 at the start.
+
+    A baseline of Trask et al. 2018 and of the papers since, "Linear" or "None" in their tables.
+    """
+
+    label: ClassVar[str] = "Linear"
 
     kernel_init: Initializer = GLOROT
 
@@ -70,7 +76,8 @@ class Linear(Unit):
         w = self.param("w", self.kernel_init, (x.shape[0], self.features), self.param_dtype)
         b = self.param("b", nn.initializers.zeros, (self.features,), self.param_dtype)
         self.weight("W", w)
-        return F.linear(x, w) + b.reshape(b.shape + (1,) * (x.ndim - 1))
+        x, w, b = self.promote(x, w, b)
+        return F.linear(x, w) + F.expand_like(b, x)
 
 
 class Activation(Linear):
@@ -82,6 +89,11 @@ class Activation(Linear):
     last_layer: ClassVar[str | None] = "linear"
 
     activation: str = "relu"
+
+    @property
+    def label(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What papers call the activation."""
+        return ACTIVATIONS[self.activation].label
 
     @nn.compact
     def columns(self, x: Array) -> Array:
@@ -100,6 +112,7 @@ class PReLU(Linear):
     He et al. 2015; a row of table 5 of Trask et al. 2018.
     """
 
+    label: ClassVar[str] = "PReLU"
     last_layer: ClassVar[str | None] = "linear"
 
     kernel_init: Initializer = HE
@@ -109,4 +122,4 @@ class PReLU(Linear):
         """[in, ...] → [features, ...]."""
         alpha = self.param("alpha", nn.initializers.constant(0.25), (), self.param_dtype)
         z = self.affine(x)
-        return jnp.maximum(z, 0) + alpha * jnp.minimum(z, 0)
+        return jnp.maximum(z, 0) + alpha.astype(z.dtype) * jnp.minimum(z, 0)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from nalu_jax.recipes import DEFAULT_RECIPE, Recipe
 from nalu_jax.types import Array
@@ -18,17 +19,21 @@ class Unit(nn.Module):
     """A layer from ``[..., in]`` to ``[..., features]``, a drop-in replacement for ``nn.Dense(features)``.
 
     A subclass defines ``columns``, its formula on columns ``[in, ...]``, and declares there each weight matrix that acts
-    on the input by ``self.weight(name, value)``, and each regulariser by ``self.penalty(name, value)``. Its class
-    variables hold what its papers state: operations, recipes, partners in a network, domain.
+    on the input by ``self.weight(name, value)``, and each regulariser by ``self.penalty(name, value)``; what the formula
+    itself takes goes through ``self.promote``. Its class variables hold what its papers state: name, operations, recipes,
+    partners in a network, domain.
 
     Attributes:
-      features: number of outputs.
+      features: number of outputs, of any integer type.
       axis: the axis of the input that holds the features; 0 spares the training programs two transpositions a layer.
+      dtype: type of the computation; None: the one that input and parameters are promoted to, as in ``nn.Dense``.
       param_dtype: type of the parameters.
 
     Raises ValueError if features is not a positive integer.
     """
 
+    # What its papers call it, as tables and pictures do.
+    label: ClassVar[str] = ""
     # Which of "add", "sub", "mul" and "div" it can compute of two inputs, whatever their range.
     operations: ClassVar[tuple[str, ...]] = ()
     # How it was trained; the first one that fits a task is used.
@@ -41,11 +46,11 @@ class Unit(nn.Module):
 
     features: int
     axis: int = -1
+    dtype: Any = None
     param_dtype: Any = jnp.float32
 
     def __post_init__(self):
-        if not isinstance(self.features, int) or self.features < 1:
-            raise ValueError(f"features must be a positive integer, got {self.features!r}")
+        self.features = positive("features", self.features)
         super().__post_init__()
 
     def columns(self, x: Array) -> Array:
@@ -65,6 +70,13 @@ class Unit(nn.Module):
         """Whether a learner is taking a step: it then gives ``apply`` a random stream named "training"."""
         return self.has_rng(TRAINING)
 
+    def promote(self, *arrays: Any) -> list[Any]:
+        """Input and parameters in the type of the computation, their shapes as they are; None stays None.
+
+        Penalties and declared weights are of the parameters as they are kept, in ``param_dtype``.
+        """
+        return promote_dtype(*arrays, dtype=self.dtype)
+
     def weight(self, name: str, value: Array) -> None:
         """Declares an effective weight matrix ``[in, out]``, kept in the collection "weights".
 
@@ -82,8 +94,24 @@ class Unit(nn.Module):
         self.declare("penalties", name, value)
 
     def declare(self, collection: str, name: str, value: Array) -> None:
-        """Puts an array of any shape into a collection; where a unit is used more than once, the last value is kept."""
+        """Puts an array of any shape into a collection; where a unit is used more than once, the last value is kept.
+
+        ``init`` makes parameters alone: penalties may depend on an input of which it knows no more than the shape.
+        """
+        if self.is_initializing():
+            return
         self.sow(collection, name, value, reduce_fn=lambda _, new: new, init_fn=lambda: value)
+
+
+def positive(field: str, value: Any) -> int:
+    """A size as a Python int, from an integer of NumPy or JAX too. Raises ValueError unless it is a positive integer."""
+    try:
+        size = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        size = 0
+    if size < 1:
+        raise ValueError(f"{field} must be a positive integer, got {value!r}")
+    return size
 
 
 def add_up(terms: Iterable[Array]) -> Array:

@@ -23,12 +23,14 @@ from nalu_jax.units.nac import NAC
 class LinearNoBias(Linear):
     """Linear map: y = W x, W Glorot uniform at the start. Trask et al. 2018, "Wx + 0" of table 4."""
 
+    label: ClassVar[str] = "Linear, no bias"
+
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
         w = self.param("w", self.kernel_init, (x.shape[0], self.features), self.param_dtype)
         self.weight("W", w)
-        return F.linear(x, w)
+        return F.linear(*self.promote(x, w))
 
 
 @UNITS.register("tanh_linear")
@@ -38,6 +40,7 @@ class TanhLinear(Unit):
     Trask et al. 2018, table 4, which does not say how Ŵ starts: here Glorot uniform. ``initializer`` draws Ŵ.
     """
 
+    label: ClassVar[str] = "tanh(W) x + b"
     operations: ClassVar[tuple[str, ...]] = ("add", "sub")
 
     initializer: Initializer = glorot_uniform
@@ -51,7 +54,7 @@ class TanhLinear(Unit):
         """W x, to be called inside a compact method: [in, ...] → [features, ...]."""
         w = self.squash(self.param("w_hat", self.initializer, (x.shape[0], self.features), self.param_dtype))
         self.weight("W", w)
-        return F.linear(x, w)
+        return F.linear(*self.promote(x, w))
 
     def squash(self, w_hat: Array) -> Array:
         """Ŵ → W, both [in, features]."""
@@ -61,6 +64,8 @@ class TanhLinear(Unit):
 @UNITS.register("tanh_linear_no_bias")
 class TanhLinearNoBias(TanhLinear):
     """Linear map with weights in (-1, 1): y = W x with W = tanh(Ŵ). Trask et al. 2018, table 4."""
+
+    label: ClassVar[str] = "tanh(W) x"
 
     @nn.compact
     def columns(self, x: Array) -> Array:
@@ -75,6 +80,7 @@ class SigmoidLinear(TanhLinear):
     Trask et al. 2018, table 4.
     """
 
+    label: ClassVar[str] = "σ(W) x + b"
     operations: ClassVar[tuple[str, ...]] = ("add",)
 
     def squash(self, w_hat: Array) -> Array:
@@ -85,6 +91,8 @@ class SigmoidLinear(TanhLinear):
 @UNITS.register("sigmoid_linear_no_bias")
 class SigmoidLinearNoBias(SigmoidLinear):
     """Linear map with weights in (0, 1): y = W x with W = σ(Ŵ). Trask et al. 2018, table 4."""
+
+    label: ClassVar[str] = "σ(W) x"
 
     @nn.compact
     def columns(self, x: Array) -> Array:
@@ -99,6 +107,8 @@ class NACBias(NAC):
     Of no paper: compared with the NAC, it separates the effect of the missing bias from that of the weights.
     """
 
+    label: ClassVar[str] = "NAC + b"
+
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
@@ -108,4 +118,4 @@ class NACBias(NAC):
 def biased(unit: Unit, outputs: Array) -> Array:
     """Creates b ``[features]`` in the unit's scope, 0 at the start, and adds it: [features, ...] → [features, ...]."""
     b = unit.param("b", nn.initializers.zeros, (unit.features,), unit.param_dtype)
-    return outputs + F.expand_like(b, outputs)
+    return outputs + F.expand_like(b.astype(outputs.dtype), outputs)

@@ -26,6 +26,7 @@ class DMU(Unit):
       signs: O for the first inputs; the others count 0.
     """
 
+    label: ClassVar[str] = "DMU"
     operations: ClassVar[tuple[str, ...]] = ("add", "mul")
     recipes: ClassVar[tuple[Recipe, ...]] = (Recipe("Curry 2025"),)
 
@@ -35,10 +36,11 @@ class DMU(Unit):
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
         shape = (x.shape[0], self.features)
-        signs = jnp.asarray((self.signs + (0.0,) * x.shape[0])[: x.shape[0]], x.dtype)
-        o = jnp.broadcast_to(signs[:, None], shape)
         head = self.param("w", glorot_uniform, shape, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
+        x, head, bias = self.promote(x, head, bias)
+        signs = jnp.asarray((self.signs + (0.0,) * x.shape[0])[: x.shape[0]], x.dtype)
+        o = jnp.broadcast_to(signs[:, None], shape)
         normalised = jax.nn.standardize(x, axis=0, epsilon=1e-5)
         g = F.gate(normalised, head, bias)
         self.weight("W", o)
@@ -49,6 +51,7 @@ class DMU(Unit):
 class DMUDifference(DMU):
     """DMU with the signs O = (1, -1): it subtracts or divides. Curry 2025, arXiv 2509.08180."""
 
+    label: ClassVar[str] = "DMU (−, ÷)"
     operations: ClassVar[tuple[str, ...]] = ("sub", "div")
 
     signs: tuple[float, ...] = (1.0, -1.0)

@@ -21,6 +21,7 @@ class GatedNAUNMU(Unit):
     2001.05016), appendix on the gate.
     """
 
+    label: ClassVar[str] = "Gated NAU/NMU"
     operations: ClassVar[tuple[str, ...]] = ("add", "sub", "mul")
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe("Madsen & Johansen 2020", penalties={"sparsity": Penalty(10.0, 1_000_000, 2_000_000)}),
@@ -36,4 +37,4 @@ class GatedNAUNMU(Unit):
         self.weight("W_add", w_add)
         self.weight("W_mul", w_mul)
         self.penalty("sparsity", F.nau_sparsity(w_add) + F.nmu_sparsity(w_mul))
-        return F.gated_nau_nmu(x, w_add, w_mul, g)
+        return F.gated_nau_nmu(*self.promote(x, w_add, w_mul, g))

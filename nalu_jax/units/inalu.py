@@ -32,6 +32,7 @@ class INALU(Unit):
       shared: both cells share Ŵ and M̂ (the "shared weights" of the original code).
     """
 
+    label: ClassVar[str] = "iNALU"
     operations: ClassVar[tuple[str, ...]] = ("add", "sub", "mul", "div")
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(
@@ -64,7 +65,7 @@ class INALU(Unit):
         g = self.param("g", normal(g_mean, self.deviation), (self.features,), self.param_dtype)
         parameters = (*add, g) if self.shared else (*add, *mul, g)
         self.penalty("saturation", add_up(jnp.mean(jnp.maximum(SATURATED - F.magnitude(theta), 0)) for theta in parameters))
-        return F.inalu(x, *add, *mul, g, epsilon=self.epsilon, omega=self.omega)
+        return F.inalu(*self.promote(x, *add, *mul, g), epsilon=self.epsilon, omega=self.omega)
 
 
 # Of ten batches the last two train the gate. The original applies the penalty in optimizer steps of its own, and restarts by
@@ -84,6 +85,7 @@ class INALUOriginal(INALU):
     Schlör, Ring & Hotho 2020, the settings of their published scripts ("independent weights").
     """
 
+    label: ClassVar[str] = "iNALU (original)"
     recipes: ClassVar[tuple[Recipe, ...]] = (ORIGINAL,)
 
     means: tuple[float, float, float] = (1.0, -1.0, 0.0)
@@ -93,5 +95,7 @@ class INALUOriginal(INALU):
 @UNITS.register("inalu_shared")
 class INALUShared(INALUOriginal):
     """iNALU whose cells share their weights. Schlör, Ring & Hotho 2020, "shared weights" of their published code."""
+
+    label: ClassVar[str] = "iNALU (shared)"
 
     shared: bool = True

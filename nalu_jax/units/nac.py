@@ -21,6 +21,7 @@ class NAC(Unit):
     Trask et al. 2018, section 3.1. ``initializer`` draws Ŵ and M̂.
     """
 
+    label: ClassVar[str] = "NAC"
     operations: ClassVar[tuple[str, ...]] = ("add", "sub")
 
     initializer: Initializer = madsen_johansen
@@ -28,7 +29,7 @@ class NAC(Unit):
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
-        w_hat, m_hat = nac_parameters(self, x.shape[0])
+        x, w_hat, m_hat = self.promote(x, *nac_parameters(self, x.shape[0]))
         self.penalty("r_z", F.r_z_sum(x, F.nac_weight(w_hat, m_hat)))
         return F.nac(x, w_hat, m_hat)
 
@@ -40,6 +41,7 @@ class NACMul(Unit):
     Trask et al. 2018, section 3.2, as a unit of its own in Madsen & Johansen 2020. ``initializer`` draws Ŵ and M̂.
     """
 
+    label: ClassVar[str] = "NAC•"
     operations: ClassVar[tuple[str, ...]] = ("mul", "div")
     first_layer: ClassVar[str | None] = "nac"
 
@@ -49,7 +51,7 @@ class NACMul(Unit):
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
-        w_hat, m_hat = nac_parameters(self, x.shape[0])
+        x, w_hat, m_hat = self.promote(x, *nac_parameters(self, x.shape[0]))
         return F.nac_mul(x, w_hat, m_hat, epsilon=self.epsilon)
 
 
@@ -60,6 +62,7 @@ class NACMulSigma(Unit):
     Madsen & Johansen 2020, section 4.1; Ŵ is Glorot normal, as in their code, so that W starts near 1/2.
     """
 
+    label: ClassVar[str] = "NAC•,σ"
     operations: ClassVar[tuple[str, ...]] = ("mul",)
     first_layer: ClassVar[str | None] = "nac"
 
@@ -70,7 +73,7 @@ class NACMulSigma(Unit):
         """[in, ...] → [features, ...]."""
         w_hat = self.param("w_hat", glorot_normal, (x.shape[0], self.features), self.param_dtype)
         self.weight("W", nn.sigmoid(w_hat))
-        return F.nac_mul_sigma(x, w_hat, epsilon=self.epsilon)
+        return F.nac_mul_sigma(*self.promote(x, w_hat), epsilon=self.epsilon)
 
 
 @UNITS.register("nac_mul_nmu")
@@ -80,6 +83,7 @@ class NACMulNMU(Unit):
     Madsen & Johansen 2020, section 4.1. Their table of models puts a NAC before it, their code a NAU, as here.
     """
 
+    label: ClassVar[str] = "NAC•,NMU"
     operations: ClassVar[tuple[str, ...]] = ("mul",)
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe("Madsen & Johansen 2020", {"task": "mnist_product"}, penalties={"sparsity": Penalty(10.0, 10_000, 100_000)}),
@@ -95,6 +99,7 @@ class NACMulNMU(Unit):
         w = self.param("w", bounded(nmu_uniform, 0.0, 1.0), (x.shape[0], self.features), self.param_dtype)
         self.weight("W", w)
         self.penalty("sparsity", F.nmu_sparsity(w))
+        x, w = self.promote(x, w)
         # Their code takes R_z of what the weights act on: logarithms, which it draws towards 1 too, and not towards 0.
         self.penalty("r_z", F.r_z_product(jnp.log(F.magnitude(x) + self.epsilon), w))
         return F.nac_mul_nmu(x, w, epsilon=self.epsilon)

@@ -28,6 +28,7 @@ class NALU(Unit):
       epsilon: ε of the logarithm.
     """
 
+    label: ClassVar[str] = "NALU"
     operations: ClassVar[tuple[str, ...]] = ("add", "sub", "mul", "div")
 
     separate: bool = False
@@ -38,22 +39,24 @@ class NALU(Unit):
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
-        add, mul = self.cells(x.shape[0])
+        a, m = self.cells(x)
         g = self.gate(x)
-        return g * F.nac(x, *add) + (1 - g) * self.multiply(x, *mul)
+        return g * a + (1 - g) * m
 
-    def cells(self, inputs: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """(Ŵ, M̂) of the adding and of the multiplying cell, each [in, features]."""
+    def cells(self, x: Array) -> tuple[Array, Array]:
+        """The outputs of the adding and of the multiplying cell: [in, ...] → [features, ...] each."""
+        inputs = x.shape[0]
         if self.separate:
-            return nac_parameters(self, inputs, "_add"), nac_parameters(self, inputs, "_mul")
-        both = nac_parameters(self, inputs)
-        return both, both
+            add, mul = nac_parameters(self, inputs, "_add"), nac_parameters(self, inputs, "_mul")
+        else:
+            add = mul = nac_parameters(self, inputs)
+        return F.nac(*self.promote(x, *add)), self.multiply(*self.promote(x, *mul))
 
     def gate(self, x: Array) -> Array:
         """How much of each output is taken from the adding cell: [in, ...] → [features, ...]."""
         g = self.param("g", glorot_uniform, (x.shape[0], self.features), self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype) if self.gate_bias else None
-        return F.gate(x, g, bias)
+        return F.gate(*self.promote(x, g, bias))
 
     def multiply(self, x: Array, w_hat: Array, m_hat: Array) -> Array:
         """The multiplying cell: [in, ...] → [features, ...]."""
@@ -64,6 +67,8 @@ class NALU(Unit):
 class NALUSeparate(NALU):
     """NALU whose cells have weights of their own. Madsen & Johansen 2020, appendix on the gate."""
 
+    label: ClassVar[str] = "NALU (separate)"
+
     separate: bool = True
 
 
@@ -71,12 +76,16 @@ class NALUSeparate(NALU):
 class NALUBias(NALU):
     """NALU with a bias in its gate. An option of Madsen & Johansen's code."""
 
+    label: ClassVar[str] = "NALU (gate bias)"
+
     gate_bias: bool = True
 
 
 @UNITS.register("nalu_separate_bias")
 class NALUSeparateBias(NALU):
     """NALU with both: cells of their own and a bias in the gate. Options of Madsen & Johansen's code."""
+
+    label: ClassVar[str] = "NALU (separate, gate bias)"
 
     separate: bool = True
     gate_bias: bool = True
@@ -86,18 +95,21 @@ class NALUSeparateBias(NALU):
 class NALUTwoGates(NALU):
     """NALU with a gate for each cell: y = g₊ ⊙ a + gₓ ⊙ m. An option of Madsen & Johansen's code."""
 
+    label: ClassVar[str] = "NALU (two gates)"
+
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
-        add, mul = self.cells(x.shape[0])
+        a, m = self.cells(x)
         g_mul = self.param("g_mul", glorot_uniform, (x.shape[0], self.features), self.param_dtype)
-        return self.gate(x) * F.nac(x, *add) + F.gate(x, g_mul) * self.multiply(x, *mul)
+        return self.gate(x) * a + F.gate(*self.promote(x, g_mul)) * m
 
 
 @UNITS.register("nalu_gate_penalty")
 class NALUGatePenalty(NALU):
     """NALU whose gate is drawn towards 0 and 1 by Σ g² (1 - g)². An option of Madsen & Johansen's code."""
 
+    label: ClassVar[str] = "NALU (gate penalty)"
     recipes: ClassVar[tuple[Recipe, ...]] = (Recipe("Madsen & Johansen's code", penalties={"gate": Penalty(1.0)}),)
 
     def gate(self, x: Array) -> Array:
@@ -114,10 +126,12 @@ class NALUGumbel(NALU):
     An option of Madsen & Johansen's code, whose temperature stays at 1. Evaluated without noise.
     """
 
+    label: ClassVar[str] = "NALU (Gumbel)"
+
     def gate(self, x: Array) -> Array:
         """How much of each output is taken from the adding cell: [in, ...] → [features, ...]."""
         g = self.param("g", glorot_uniform, (x.shape[0], self.features), self.param_dtype)
-        logits = F.linear(x, g)
+        logits = F.linear(*self.promote(x, g))
         if self.training:
             logits = logits + jax.random.gumbel(self.make_rng(TRAINING), logits.shape, logits.dtype)
         return jax.nn.sigmoid(logits)
@@ -130,6 +144,7 @@ class NALUSafe(NALU):
     Its multiplying cell is exact for numbers above 1, where |x - 1| + 1 is x.
     """
 
+    label: ClassVar[str] = "NALU (safe)"
     operations: ClassVar[tuple[str, ...]] = ("add", "sub")
 
     def multiply(self, x: Array, w_hat: Array, m_hat: Array) -> Array:
@@ -144,6 +159,7 @@ class NALUTrig(NALU):
     sinh and asinh replace exp and log: its products are exact only in the limit of large numbers.
     """
 
+    label: ClassVar[str] = "NALU (sinh)"
     operations: ClassVar[tuple[str, ...]] = ("add", "sub")
 
     def multiply(self, x: Array, w_hat: Array, m_hat: Array) -> Array:
@@ -158,6 +174,8 @@ class GNALU(NALU):
     "CalcNet", ICTAI 2019 (IEEE 8995315), as in the benchmark of Mistry, Farrahi & Hare.
     """
 
+    label: ClassVar[str] = "G-NALU"
+
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
@@ -166,4 +184,4 @@ class GNALU(NALU):
         m_hat = self.param("m_hat", self.initializer, shape, self.param_dtype)
         g = self.param("g", glorot_uniform, shape, self.param_dtype)
         self.weight("W", F.gnalu_weight(w_hat, m_hat))
-        return F.gnalu(x, w_hat, m_hat, g, epsilon=self.epsilon)
+        return F.gnalu(*self.promote(x, w_hat, m_hat, g), epsilon=self.epsilon)

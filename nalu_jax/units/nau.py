@@ -20,6 +20,7 @@ class NAU(Unit):
     Madsen & Johansen 2020 (arXiv 2001.05016), section 2.2.
     """
 
+    label: ClassVar[str] = "NAU"
     operations: ClassVar[tuple[str, ...]] = ("add", "sub")
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(MISTRY_2022, {"task": "single_unit", "input_size": 2}, penalties={"sparsity": Penalty(0.01, 20_000, 35_000)}),
@@ -34,5 +35,6 @@ class NAU(Unit):
         w = self.param("w", bounded(nau_uniform, -1.0, 1.0), (x.shape[0], self.features), self.param_dtype)
         self.weight("W", w)
         self.penalty("sparsity", F.nau_sparsity(w))
+        x, w = self.promote(x, w)
         self.penalty("r_z", F.r_z_sum(x, w))
         return F.nau(x, w)

@@ -25,6 +25,7 @@ class NMRU(Unit):
       sign: retrieve the sign apart from the magnitude; without it the product is that of the signed numbers.
     """
 
+    label: ClassVar[str] = "NMRU"
     operations: ClassVar[tuple[str, ...]] = ("mul", "div")
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(
@@ -47,11 +48,13 @@ class NMRU(Unit):
         self.weight("W", w[:inputs])
         self.weight("W_reciprocal", w[inputs:])
         self.penalty("sparsity", F.nmu_sparsity(w))
-        return F.nmru(x, w, training=self.training, sign=self.sign)
+        return F.nmru(*self.promote(x, w), training=self.training, sign=self.sign)
 
 
 @UNITS.register("nmru_without_sign")
 class NMRUWithoutSign(NMRU):
     """NMRU without sign retrieval. An ablation of Mistry, Farrahi & Hare 2022, arXiv 2110.05177."""
+
+    label: ClassVar[str] = "NMRU (no sign)"
 
     sign: bool = False

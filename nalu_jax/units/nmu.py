@@ -22,6 +22,7 @@ class NMU(Unit):
     Madsen & Johansen 2020 (arXiv 2001.05016), section 2.3.
     """
 
+    label: ClassVar[str] = "NMU"
     operations: ClassVar[tuple[str, ...]] = ("mul",)
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(MISTRY_2022, {"task": "single_unit", "input_size": 2}, penalties={"sparsity": Penalty(10.0, 20_000, 35_000)}),
@@ -38,6 +39,7 @@ class NMU(Unit):
         w = self.param("w", self.kernel_init, (x.shape[0], self.features), self.param_dtype)
         self.weight("W", w)
         self.penalty("sparsity", F.nmu_sparsity(w))
+        x, w = self.promote(x, w)
         self.penalty("r_z", F.r_z_product(x, w))
         return self.multiply(x, w)
 
@@ -50,6 +52,7 @@ class NMU(Unit):
 class NMUUnregularised(NMU):
     """NMU without its penalty. An ablation of Madsen & Johansen 2020, appendix."""
 
+    label: ClassVar[str] = "NMU (no R_sparse)"
     recipes: ClassVar[tuple[Recipe, ...]] = (Recipe("Madsen & Johansen 2020"),)
 
 
@@ -57,6 +60,7 @@ class NMUUnregularised(NMU):
 class NMUUnbounded(NMU):
     """NMU without projection: W is free. An ablation of Madsen & Johansen 2020, appendix."""
 
+    label: ClassVar[str] = "NMU (no clipping)"
     kernel_init: ClassVar[Initializer] = staticmethod(nmu_uniform)
 
 
@@ -64,13 +68,18 @@ class NMUUnbounded(NMU):
 class NMUUnboundedUnregularised(NMUUnbounded):
     """NMU without projection and without penalty. An ablation of Madsen & Johansen 2020, appendix."""
 
+    label: ClassVar[str] = "NMU (no clipping, no R_sparse)"
     recipes: ClassVar[tuple[Recipe, ...]] = (Recipe("Madsen & Johansen 2020"),)
 
 
 @UNITS.register("nmu_sigma")
 class NMUSigma(Unit):
-    """NMU with W = σ(Ŵ) in the place of projection and penalty, Ŵ ~ U(±√3/2). "MNAC" in Madsen & Johansen's code."""
+    """NMU with W = σ(Ŵ) in the place of projection and penalty, Ŵ ~ U(±√3/2).
 
+    "MNAC" in the code of Madsen & Johansen 2020.
+    """
+
+    label: ClassVar[str] = "NMU (σ)"
     operations: ClassVar[tuple[str, ...]] = ("mul",)
     first_layer: ClassVar[str | None] = "nau"
 
@@ -80,7 +89,7 @@ class NMUSigma(Unit):
         w_hat = self.param("w_hat", uniform(0.866), (x.shape[0], self.features), self.param_dtype)
         w = jax.nn.sigmoid(w_hat)
         self.weight("W", w)
-        return F.nmu(x, w)
+        return F.nmu(*self.promote(x, w))
 
 
 @UNITS.register("snmu")
@@ -90,6 +99,8 @@ class SNMU(NMU):
     y = Π (W n x + 1 - W) / Π (W n + 1 - W); evaluated without noise, as an NMU. Mistry, Farrahi & Hare 2022, arXiv
     2211.05624.
     """
+
+    label: ClassVar[str] = "sNMU"
 
     lowest: float = 1.0
     highest: float = 5.0
@@ -114,6 +125,8 @@ class BatchSNMU(SNMU):
 
     Mistry, Farrahi & Hare 2022, arXiv 2211.05624. A training batch needs two different numbers at least.
     """
+
+    label: ClassVar[str] = "batch-sNMU"
 
     def noise(self, x: Array) -> Array:
         """n, for x [in, ...]: [in, ...]."""

@@ -37,6 +37,7 @@ class RealNPU(Unit):
       constrained: W starts as that of a NAU (arXiv 2110.05177).
     """
 
+    label: ClassVar[str] = "RealNPU"
     operations: ClassVar[tuple[str, ...]] = ("mul", "div")
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(HEIM, {"operation": "div"}, POWER, l1_growing_from(1e-9)),
@@ -57,7 +58,7 @@ class RealNPU(Unit):
         """[in, ...] → [features, ...]."""
         w_real, g = self.real_weight(x.shape[0]), self.relevance(x.shape[0])
         self.penalties(g, w_real)
-        return F.real_npu(x, w_real, g)
+        return F.real_npu(*self.promote(x, w_real, g))
 
     def real_weight(self, inputs: int) -> Array:
         """W [in, features], declared as the unit's weight."""
@@ -80,10 +81,10 @@ class RealNPU(Unit):
         """
         gates = () if g is None else (g,)
         self.penalty("l1", add_up(jnp.sum(F.magnitude(parameter)) for parameter in (*weights, *gates)))
-        unit_size = jnp.mean(F.magnitude(1 - F.magnitude(weights[0])))
+        discreteness = jnp.mean(F.magnitude(1 - F.magnitude(weights[0])))
         if "i" in self.clip:
-            unit_size = add_up([unit_size, *(jnp.sum(F.magnitude(imaginary)) for imaginary in weights[1:])])
-        self.penalty("unit_size", unit_size)
+            discreteness = add_up([discreteness, *(jnp.sum(F.magnitude(imaginary)) for imaginary in weights[1:])])
+        self.penalty("discreteness", discreteness)
         if g is not None:
             self.penalty("gate", F.nmu_sparsity(g))
 
@@ -95,13 +96,15 @@ class NPU(RealNPU):
     exp(W_re log r - W_im k) ⊙ cos(W_re k + W_im log r); W_im starts at 0. Heim, Pevný & Šmídl 2020, arXiv 2006.01681.
     """
 
+    label: ClassVar[str] = "NPU"
+
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
         w_real, w_imag = self.real_weight(x.shape[0]), self.imaginary_weight(x.shape[0])
         g = self.relevance(x.shape[0])
         self.penalties(g, w_real, w_imag)
-        return F.npu(x, w_real, w_imag, g)
+        return F.npu(*self.promote(x, w_real, w_imag, g))
 
     def imaginary_weight(self, inputs: int) -> Array:
         """W_im [in, features], declared as the unit's second weight."""
@@ -115,18 +118,20 @@ class NPU(RealNPU):
 class NaiveNPU(NPU):
     """NPU without its relevance gate. An ablation of Heim, Pevný & Šmídl 2020."""
 
+    label: ClassVar[str] = "naive NPU"
+
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
         w_real, w_imag = self.real_weight(x.shape[0]), self.imaginary_weight(x.shape[0])
         self.penalties(None, w_real, w_imag)
-        return F.naive_npu(x, w_real, w_imag)
+        return F.naive_npu(*self.promote(x, w_real, w_imag))
 
 
 def modified(start: int, end: int) -> dict[str, Penalty]:
     """The penalties of the modified RealNPU, their ramp in steps."""
     ramp = Penalty(1.0, start, end)
-    return l1_growing_from(1e-9) | {"unit_size": ramp, "gate": ramp}
+    return l1_growing_from(1e-9) | {"discreteness": ramp, "gate": ramp}
 
 
 @UNITS.register("real_npu_modified")
@@ -136,6 +141,7 @@ class RealNPUModified(RealNPU):
     Mistry, Farrahi & Hare 2022, arXiv 2110.05177, where it is the RealNPU "modified".
     """
 
+    label: ClassVar[str] = "RealNPU (modified)"
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(DIVISION_2022, {"task": "single_unit", "input_size": 2}, POWER, modified(40_000, 50_000)),
         Recipe(DIVISION_2022, {}, POWER, modified(50_000, 75_000)),

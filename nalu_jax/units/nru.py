@@ -21,6 +21,7 @@ class NRU(Unit):
     Mistry, Farrahi & Hare 2022, arXiv 2110.05177.
     """
 
+    label: ClassVar[str] = "NRU"
     operations: ClassVar[tuple[str, ...]] = ("mul", "div")
     recipes: ClassVar[tuple[Recipe, ...]] = (
         Recipe(
@@ -39,4 +40,4 @@ class NRU(Unit):
         w = self.param("w", bounded(nau_uniform, -1.0, 1.0), (x.shape[0], self.features), self.param_dtype)
         self.weight("W", w)
         self.penalty("sparsity", F.nau_sparsity(w))
-        return F.nru(x, w, training=self.training)
+        return F.nru(*self.promote(x, w), training=self.training)

@@ -26,6 +26,7 @@ class NSR(Unit):
       scale: λ.
     """
 
+    label: ClassVar[str] = "NSR"
     recipes: ClassVar[tuple[Recipe, ...]] = (Recipe("Faber & Wattenhofer 2020"),)
 
     scale: float = 1.0
@@ -41,4 +42,4 @@ class NSR(Unit):
         b = self.param("b", nn.initializers.zeros, (self.features,), self.param_dtype)
         self.weight("W_left", jax.nn.softmax(v_left, axis=0))
         self.weight("W_right", jax.nn.softmax(v_right, axis=0))
-        return F.nsr(x, v_left, v_right, w_sign, w_zero, b, scale=self.scale)
+        return F.nsr(*self.promote(x, v_left, v_right, w_sign, w_zero, b), scale=self.scale)

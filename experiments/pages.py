@@ -1,0 +1,143 @@
+"""Config pages: Python files with ``get_config(preset)``, found by their path or, those that are shipped, by their name."""
+
+import ast
+import importlib.util
+import inspect
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.config import Config
+from experiments.faults import ConfigError
+from nalu_jax.registry import nearest
+
+EVERY_PAGE_HAS = (
+    "num_seeds",
+    "first_seed",
+    "num_steps",
+    "eval_every",
+    "block",
+    "learner",
+    "unit",
+    "network",
+    "task",
+    "grid",
+)
+# What is drawn and tabulated of a page that does not say it.
+REPORTS = ("summary", "curves")
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+class Shipped(NamedTuple):
+    """A page that comes with the project: what it says of itself."""
+
+    line: str  # the first of its docstring
+    presets: tuple[str, ...]
+    time: str  # how long it takes, where it says so
+
+
+def shipped() -> dict[str, Shipped]:
+    """The config pages that come with the project, by their path."""
+    pages = {}
+    for path in sorted(CONFIGS.glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        docstring = ast.get_docstring(ast.parse(text)) or ""
+        presets = re.search(r"^PRESETS = \(([^)]*)\)", text, re.M)
+        names = tuple(re.findall(r'"(\w+)"', presets.group(1))) if presets else ()
+        time = re.search(r"^Time: +(.*?)\.?$", docstring, re.M)
+        pages[f"{CONFIGS.name}/{path.name}"] = Shipped(docstring.split("\n", 1)[0], names, time.group(1) if time else "")
+    return pages
+
+
+def locate(page: str) -> tuple[Path, str]:
+    """The file and the preset that ``path/to/page.py``, ``page.py:preset``, ``page`` or ``page:preset`` means.
+
+    Raises ConfigError if there is no such file, and no page of this name is shipped.
+    """
+    if Path(page).expanduser().is_file():
+        return Path(page).expanduser(), ""
+    name, _, preset = page.partition(":")
+    for path in (Path(name).expanduser(), CONFIGS / Path(name).name, CONFIGS / f"{Path(name).name}.py"):
+        if path.is_file() and (path.parent != CONFIGS or name in spellings(path) or path == Path(name).expanduser()):
+            return path, preset
+    known = [spelling for path in sorted(CONFIGS.glob("*.py")) for spelling in (path.stem, f"configs/{path.name}")]
+    raise ConfigError(f"--config: there is no file {name!r}{nearest(name, known)} Shipped are {', '.join(shipped())}")
+
+
+def spellings(path: Path) -> tuple[str, ...]:
+    """How a page that is shipped may be named."""
+    return path.stem, path.name, f"configs/{path.stem}", f"configs/{path.name}"
+
+
+def load(page: str) -> Config:
+    """The config of a page, all its values plain. Raises ConfigError for a page that has none, naming the line at fault."""
+    path, preset = locate(page)
+    spec = importlib.util.spec_from_file_location("config_page", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config: {str(path)!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise fault_of_page(path, error) from error
+    if not callable(getattr(module, "get_config", None)):
+        raise ConfigError(f"--config: {path} has no function get_config")
+    if preset and not inspect.signature(module.get_config).parameters:
+        raise ConfigError(f"--config: {path} has no presets, got {preset!r}")
+    try:
+        config = module.get_config(preset) if preset else module.get_config()
+    except ValueError as error:
+        raise ConfigError(f"--config: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise fault_of_page(path, error) from error
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"--config: get_config of {path} must return a ConfigDict, got {config!r}")
+    if missing := missing_fields(config):
+        raise ConfigError(f"--config: the config of {path} lacks {', '.join(missing)}")
+    if "reports" not in config:
+        config.reports = REPORTS
+    for section, name, value in list(fields(config)):
+        section[name] = plain(name, value)
+    return config
+
+
+def missing_fields(config: Config) -> list[str]:
+    """What every page has and this config has not."""
+    return [name for name in EVERY_PAGE_HAS if name not in config]
+
+
+def fields(config: Config) -> Iterator[tuple[Config, str, Any]]:
+    """All fields: the section of each, its name and its value."""
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from fields(value)
+        else:
+            yield config, name, value
+
+
+def plain(field: str, value: Any) -> Any:
+    """A value of a page as Python's own: a number of NumPy is one of Python, an array or a list a tuple.
+
+    Raises ConfigError for what neither a command line nor a file could hold.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return tuple(plain(field, part) for part in value)
+    if isinstance(value, bool | int | float | str):
+        return value
+    raise ConfigError(f"--config: {field} must be a number, a text, true or false, or a tuple of these, got {value!r}")
+
+
+def fault_of_page(path: Path, error: BaseException) -> ConfigError:
+    """The error of a page, with the line of the page that led to it."""
+    page = path.absolute()
+    frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).absolute() == page]
+    line = getattr(error, "lineno", None) or (frames[-1] if frames else None)
+    where = f"{path}, line {line}" if line else str(path)
+    return ConfigError(f"--config: {where}: {type(error).__name__}: {error}")

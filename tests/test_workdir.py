@@ -1,0 +1,112 @@
+"""The working directory: who may have it, and that nothing in it is touched that is not the run's own."""
+
+import os
+import platform
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from experiments import build
+from experiments.faults import ConfigError, EnvironmentFault
+from experiments.grid import cells
+from experiments.pages import CONFIGS, load
+from experiments.workdir import claimed, locked, same_run
+
+QUIET = Console(quiet=True)
+
+
+def claim(folder, *, fresh=False):
+    with claimed(folder, fresh=fresh, console=QUIET):
+        return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_is_made_with_those_above_it_and_says_who_holds_it(tmp_path):
+    folder = tmp_path / "a" / "b"
+    assert claim(folder) == [".in_use"]
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["noted", "note removed"])
+@pytest.mark.parametrize("way", ["itself", "through a link above"])
+def test_a_folder_is_held_by_one_alone_by_whatever_name(tmp_path, way, lost):
+    folder = tmp_path / "real" / "run"
+    folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with locked(folder):
+        if lost:
+            (folder / ".in_use").unlink()
+        who = "another process" if lost else rf"process {os.getpid()} on {re.escape(platform.node())} since 2\d\d\d-"
+        with pytest.raises(EnvironmentFault, match=rf"is in use by {who}"):
+            claim(folder if way == "itself" else tmp_path / "link" / "run")
+        assert (folder / ".in_use").exists() != lost
+    claim(folder)
+
+
+def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(EnvironmentFault, match=rf"is a link; give the folder that it leads to, {tmp_path / 'real'}"):
+        claim(tmp_path / "link")
+
+
+@pytest.mark.parametrize("where", ["metrics.jsonl", "nac-add/metrics.jsonl", "nac-add/checkpoints"])
+def test_a_link_in_the_folder_is_refused_and_what_it_leads_to_is_left_alone(tmp_path, where):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "step_by_step.txt").write_text("mine")
+    path = tmp_path / "run" / where
+    path.parent.mkdir(parents=True)
+    path.symlink_to(precious if path.name == "checkpoints" else precious / "step_by_step.txt")
+    with pytest.raises(EnvironmentFault, match=f"{path} is a link"):
+        claim(tmp_path / "run")
+    assert (precious / "step_by_step.txt").read_text() == "mine"
+
+
+def test_a_folder_with_files_of_ones_own_is_refused_and_fresh_sets_it_aside(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "summary.csv").write_text("mine")
+    with pytest.raises(ConfigError, match=r"holds files, but no config\.json of a run"):
+        claim(folder)
+    assert [path.name for path in folder.iterdir()] == ["summary.csv"]
+    assert claim(folder, fresh=True) == [".in_use"]
+    assert (tmp_path / "run.1" / "summary.csv").read_text() == "mine" and list(folder.iterdir()) == []
+
+
+def test_what_killed_processes_left_half_written_is_removed_and_nothing_else(tmp_path):
+    cell = tmp_path / "run" / "nac-add"
+    cell.mkdir(parents=True)
+    kept = [tmp_path / "run" / "config.json", cell / "notes.tmp", cell / "notes.tmp.txt"]
+    for path in (*kept, cell / "seeds.csv.tmp.123", tmp_path / "run" / "summary.md.tmp.7"):
+        path.write_text("")
+    claim(tmp_path / "run")
+    assert sorted(path for path in (tmp_path / "run").rglob("*") if path.is_file()) == sorted(kept)
+
+
+def test_a_folder_that_cannot_be_written_is_said_to_be_so():
+    with pytest.raises(EnvironmentFault, match=r"/proc/x cannot be written"):
+        claim(Path("/proc/x"))
+
+
+def test_the_cells_of_a_folder_must_be_those_of_the_run(tmp_path):
+    page = load(str(CONFIGS / "quickstart.py"))
+    page.grid.unit, page.grid.operation = ("linear",), ("add",)
+    [cell] = cells(page)
+    job = build.build(cell)
+    same_run(tmp_path, page, [job])
+    (tmp_path / job.name).mkdir()
+    described = (tmp_path / "config.json").read_text()
+    (tmp_path / job.name / "config.json").write_text('{"config": ' + job.config.to_json_best_effort() + "}")
+    same_run(tmp_path, page, [job])
+    other = job.config.to_json_best_effort().replace('"learning_rate": 0.01', '"learning_rate": 0.7')
+    (tmp_path / job.name / "config.json").write_text('{"config": ' + other + "}")
+    with pytest.raises(ConfigError, match=r"another config \(linear-add: optimizer\.learning_rate: 0\.7 → 0\.01\)"):
+        same_run(tmp_path, page, [job])
+    page.num_seeds = 7
+    with pytest.raises(ConfigError, match=r"\(num_seeds: 32 → 7\)"):
+        same_run(tmp_path, page, [job])
+    assert (tmp_path / "config.json").read_text() == described
+    shutil.rmtree(tmp_path / job.name)
