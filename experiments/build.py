@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config import Config, set_at
+from experiments.config import Config, axis_path, set_at
 from experiments.faults import ConfigError, EnvironmentFault
 from experiments.grid import Cell
 from nalu_jax.learners.optimizers import make_optimizer
 from nalu_jax.learners.reinit import with_reinit
 from nalu_jax.learners.supervised import declared_penalties
 from nalu_jax.networks.layers import unit_of
-from nalu_jax.recipes import Chain, Optimizer, Penalty, Reinit
+from nalu_jax.recipes import NUMBERS, Chain, Optimizer, Penalty, Reinit
 from nalu_jax.registry import LEARNERS, NETWORKS, TASKS
 from nalu_jax.tasks.base import TaskSpec
 from nalu_jax.training.distributed import Layout, by_seed, layout_for, pad_seeds, place, replicated, seed_mesh
@@ -109,13 +109,15 @@ def build(cell: Cell, together: int = 1) -> Job:
     network = network_of(config, task)
     with naming("optimizer"):
         optimizer = Optimizer(**config.optimizer.to_dict())
-        make_optimizer(optimizer.chain, optimizer.learning_rate)
+        swept = [name for name in NUMBERS[1:] if name in cell.axes and axis_path(config, name) == f"optimizer.{name}"]
+        chain = optimizer.without(swept, schedule.num_steps)
+        make_optimizer(chain, optimizer.learning_rate, **{name: getattr(optimizer, name) for name in swept})
     with naming("reinit"):
         reinit = Reinit(**config.reinit.to_dict())
     options = config.learner.to_dict()
     training = Training(
         network=network,
-        optimizer=optimizer.chain,
+        optimizer=chain,
         reinit=reinit,
         learner=options.pop("name", task.learner),
         learner_options=tuple(sorted(options.items())),
@@ -127,7 +129,7 @@ def build(cell: Cell, together: int = 1) -> Job:
         task=task,
         training=training,
         layout=layout_of(config, schedule, task, options.get("batch_size", 1) * together),
-        hyperparameters=as_arrays(optimizer.learning_rate, penalties_of(config, network, task)),
+        hyperparameters=as_arrays(optimizer, swept, penalties_of(config, network, task)),
         axes=cell.axes,
         name=cell.name,
         config=config,
@@ -170,8 +172,8 @@ def penalties_of(config: Config, network: nn.Module, task: TaskSpec) -> dict[str
 declared_by = functools.cache(declared_penalties)
 
 
-def as_arrays(learning_rate: float, penalties: dict[str, Penalty]) -> Hyperparameters:
-    """The numbers of a recipe as arguments of the compiled programs."""
+def as_arrays(optimizer: Optimizer, swept: list[str], penalties: dict[str, Penalty]) -> Hyperparameters:
+    """The numbers of a recipe that are arguments of the compiled programs; of the optimizer's those swept, and its rate."""
     fields = {
         name: {
             field: jnp.int32(value) if isinstance(value, int) else jnp.float32(value)
@@ -179,7 +181,8 @@ def as_arrays(learning_rate: float, penalties: dict[str, Penalty]) -> Hyperparam
         }
         for name, penalty in penalties.items()
     }
-    return Hyperparameters(jnp.float32(learning_rate), fields)
+    numbers = {name: jnp.float32(getattr(optimizer, name)) for name in swept}
+    return Hyperparameters(jnp.float32(optimizer.learning_rate), fields, numbers)
 
 
 def layout_of(config: Config, schedule: Schedule, task: TaskSpec, batch_size: int) -> Layout:

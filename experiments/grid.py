@@ -12,6 +12,7 @@ from experiments.config import Config, axis_path, set_at
 from experiments.faults import ConfigError
 from experiments.recipe import completed
 from experiments.schema import conform
+from nalu_jax.recipes import NUMBERS
 from nalu_jax.registry import TASKS, UNITS, UnknownName
 from nalu_jax.units.base import Unit
 
@@ -116,7 +117,8 @@ def unit_of(config: Config) -> Unit | None:
 def groups(config: Config, grid: list[Cell]) -> list[list[Cell]]:
     """The cells that train together, in the order of the grid: those that differ in nothing but numbers."""
     of_task = TASKS[config.task.name].numbers if config.task.get("name") in TASKS else ()
-    numbers = ("optimizer.learning_rate", "penalties.", *(f"task.{field}" for field in of_task))
+    of_optimizer = [f"optimizer.{field}" for field in NUMBERS]
+    numbers = (*of_optimizer, "penalties.", *(f"task.{field}" for field in of_task))
     paths = {axis: axis_path(config, axis) for axis in axes_of(config)}
     together: dict[tuple, list[Cell]] = {}
     for cell in grid:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 DISABLED = 0.0
@@ -85,21 +85,36 @@ class Reinit:
 
 
 class Chain(NamedTuple):
-    """What an optimizer is made of, its learning rate apart: what compiled programs depend on. Fields as in Optimizer."""
+    """What compiled programs depend on of an optimizer; the numbers that they take as arguments are left out."""
 
     name: str
-    clip_norm: float
-    clip_value: float
+    schedule: str
+    warmup_steps: int
+    num_steps: int  # at which a schedule ends; 0 without one
     gate_turn: int
+    constants: tuple[tuple[str, float], ...]  # numbers by name, those alone that are set
+
+
+SCHEDULES = ("constant", "linear", "cosine", "exponential")
+OWN = -1.0  # stands for the constant that an optimizer's paper has
 
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """An optimizer by name, and what is done to the gradient before it sees it.
+    """An optimizer by name, how its learning rate changes, and what is done to the gradient before it sees it.
+
+    Every number may be an axis of a grid, whose values then train in one program.
 
     Attributes:
       name: key of nalu_jax.registry.OPTIMIZERS.
-      learning_rate: its learning rate.
+      learning_rate: its learning rate, before the schedule.
+      schedule: how the learning rate goes from ``learning_rate`` to ``end_factor`` times it over the steps of the run:
+        "constant", "linear", "cosine" or "exponential".
+      end_factor: the learning rate at the end over that at the start.
+      warmup_steps: steps over which the learning rate rises from 0 before the schedule begins.
+      momentum: Adam's β1, or the momentum of gradient descent; -1: the published one.
+      decay: Adam's β2, or the decay of RMSProp's average of squares; -1: the published one.
+      eps: ε of Adam and RMSProp; -1: the published one.
       clip_norm: the gradient of a seed is scaled down to this norm; 0 means not.
       clip_value: then each of its elements is clipped to ± this; 0 means not.
       gate_turn: of every ten steps the last so many train the gates and the others all else; 0 means that all steps
@@ -110,12 +125,29 @@ class Optimizer:
 
     name: str = "adam"
     learning_rate: float = 1e-3
+    schedule: str = "constant"
+    end_factor: float = 0.0
+    warmup_steps: int = 0
+    momentum: float = OWN
+    decay: float = OWN
+    eps: float = OWN
     clip_norm: float = DISABLED
     clip_value: float = DISABLED
     gate_turn: int = 0
 
     def __post_init__(self):
-        refuse_unless(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "a positive number")
+        # The smallest normal number of float32, below which it is 0 there.
+        refuse_unless(2**-126 <= self.learning_rate < math.inf, "learning_rate", self.learning_rate, "a positive number")
+        refuse_unless(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
+        refuse_unless(0 <= self.end_factor < math.inf, "end_factor", self.end_factor, "a number of at least 0")
+        if self.schedule == "exponential":
+            refuse_unless(self.end_factor > 0, "end_factor", self.end_factor, "above 0 where the schedule is exponential")
+        whole = isinstance(self.warmup_steps, int) and 0 <= self.warmup_steps < 2**31
+        refuse_unless(whole, "warmup_steps", self.warmup_steps, "a whole number of at least 0")
+        for field in ("momentum", "decay"):
+            value = getattr(self, field)
+            refuse_unless(value == OWN or 0 <= value < 1, field, value, "in [0, 1), or -1 for the published one")
+        refuse_unless(self.eps == OWN or 0 < self.eps < math.inf, "eps", self.eps, "positive, or -1 for the published one")
         for field in ("clip_norm", "clip_value"):
             value = getattr(self, field)
             refuse_unless(0 <= value < math.inf, field, value, "a number of at least 0")
@@ -125,8 +157,28 @@ class Optimizer:
     @property
     def chain(self) -> Chain:
         """The optimizer without its learning rate."""
-        return Chain(self.name, self.clip_norm, self.clip_value, self.gate_turn)
+        return self.without()
 
+    def without(self, swept: Collection[str] = (), num_steps: int = 0) -> Chain:
+        """The optimizer without its learning rate and the numbers that are swept, in a run of so many steps.
+
+        Raises ValueError for a warm-up that is longer than the run, and for a swept number that is not set.
+        """
+        scheduled = self.schedule != "constant" or self.warmup_steps > 0
+        if scheduled and self.warmup_steps >= num_steps:
+            raise ValueError(f"warmup_steps must be less than num_steps, which is {num_steps}, got {self.warmup_steps}")
+        unset = {"momentum": OWN, "decay": OWN, "eps": OWN, "clip_norm": DISABLED, "clip_value": DISABLED}
+        for name in swept:
+            refuse_unless(getattr(self, name) != unset.get(name), name, getattr(self, name), "set where it is swept")
+        constants = {name: getattr(self, name) for name, none in unset.items() if getattr(self, name) != none}
+        if self.schedule != "constant":
+            constants["end_factor"] = self.end_factor
+        kept = tuple((name, value) for name, value in constants.items() if name not in swept)
+        return Chain(self.name, self.schedule, self.warmup_steps, num_steps if scheduled else 0, self.gate_turn, kept)
+
+
+# The fields of an Optimizer that programs may take as arguments.
+NUMBERS = ("learning_rate", "end_factor", "momentum", "decay", "eps", "clip_norm", "clip_value")
 
 NO_REINIT = Reinit(check_every=0, min_history=0, threshold=0.0)
 

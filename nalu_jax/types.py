@@ -38,6 +38,7 @@ class Hyperparameters(NamedTuple):
 
     learning_rate: Array  # f32[]
     penalties: dict[str, dict[str, Array]]  # by name, the fields of a recipes.Penalty, each f32[] or i32[]
+    optimizer: dict[str, Array] = {}  # further numbers of the optimizer that are swept, each f32[]
 
 
 class Problem(NamedTuple):

@@ -1,9 +1,10 @@
 """What a unit says of itself, in the words of docs/units.md: docstring, class variables, shapes and recipes."""
 
 import dataclasses
+import functools
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -52,7 +53,12 @@ def entries() -> list[Entry]:
 
 def entry(name: str) -> Entry:
     """The unit of this name."""
-    constructor = UNITS[name]
+    return entry_of(name, UNITS[name])
+
+
+@functools.cache  # tracing them is what the page takes its time for
+def entry_of(name: str, constructor: Callable[..., Unit]) -> Entry:
+    """The unit that this constructor makes."""
     unit = constructor(1, axis=0)
 
     def declare(key: Any, x: Any) -> Any:

@@ -23,7 +23,7 @@ from scripts.unit_facts import INPUTS, SYMBOLS, Entry
 FUNCTIONS: dict[str, Callable] = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
 COMPARISON = "greater"  # what stands for a unit without operations
 VALUES = (-20.0, -1.0, 0.0, 1.0, 20.0)  # that an ideal parameter may have: discrete weights, saturated parameters
-SAMPLES, SEEDS, BEST, SWEEPS = 64, 40, 8, 1
+SAMPLES, SEEDS = 64, 40
 CHUNKS = 512, 4096  # thetas at once
 EXACT = 1e-6  # mean squared error up to which an operation counts as computed
 FLOOR, CEILING = 1e-6, 1e2  # the scale of errors in the pictures
@@ -83,9 +83,11 @@ def in_chunks(function: Callable[[Any], Any], thetas: np.ndarray) -> np.ndarray:
     return np.concatenate(pieces)[: len(thetas)]
 
 
-def simplicity(thetas: np.ndarray) -> np.ndarray:
-    """A small number that is smaller with more zeros, and then with smaller numbers: [K, numbers] → [K]."""
-    return 0.01 * np.count_nonzero(thetas, axis=1) + 1e-5 * np.abs(thetas).sum(1)
+def squared_errors(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """[K, N] and [N] → [K, N], inf where there is no value."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squared = np.square(outputs.astype(np.float64) - targets)
+    return np.where(np.isfinite(squared), squared, np.inf)
 
 
 class Leaf(NamedTuple):
@@ -102,21 +104,18 @@ class Leaf(NamedTuple):
         return [value for value in VALUES if self.lower <= value <= self.upper]
 
     @property
-    def corners(self) -> np.ndarray:
-        """All entries at such values: [corners, entries]."""
-        return np.array(list(itertools.product(self.values, repeat=len(self.places))))
-
-    @property
     def planted(self) -> np.ndarray:
-        """The corners from which a search begins, the same but few: [corners, entries].
+        """What the parameter may be at an ideal: [choices, entries].
 
-        An unbounded vector is 0, ±20 with one sign, 1 with one sign, or 1 or 20 with a minus before the last entry.
+        Of a bounded one all combinations; an unbounded one is saturated or 0, or 1 in all entries, or has a minus in the last.
         """
         count = len(self.places)
-        if count == 1 or math.isfinite(self.lower):
-            return self.corners
+        if math.isfinite(self.lower):
+            return np.array(list(itertools.product(self.values, repeat=count)))
+        if count == 1:
+            return np.array([[-20.0], [0.0], [20.0]])
         difference = np.append(np.ones(count - 1), -1.0)
-        return np.concatenate([np.outer((0.0, 1.0, 20.0, -20.0), np.ones(count)), np.outer((1.0, 20.0), difference)])
+        return np.concatenate([np.outer((0.0, 1.0, 20.0, -20.0), np.ones(count)), np.outer((1.0, 20.0, -20.0), difference)])
 
 
 class Cut(NamedTuple):
@@ -176,16 +175,11 @@ class Landscape:
         """The outputs at thetas [K, numbers] for x [2, N]: [K, N]."""
         return in_chunks(lambda theta: self.output(theta, x, training), thetas)
 
-    def errors(self, thetas: np.ndarray, problem: Problem, x: np.ndarray, training: bool) -> np.ndarray:
-        """Squared errors at thetas [K, numbers] on x [2, N]: [K, N], inf where there is no value."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            squared = np.square(self.outputs(thetas, x, training).astype(np.float64) - problem.targets(x))
-        return np.where(np.isfinite(squared), squared, np.inf)
-
     def losses(self, thetas: np.ndarray, problem: Problem, training: bool = True) -> np.ndarray:
         """Mean squared errors at thetas [..., numbers]: [...]."""
-        flat = thetas.reshape(-1, thetas.shape[-1])
-        return self.errors(flat, problem, problem.inputs(), training).mean(1).reshape(thetas.shape[:-1])
+        x = problem.inputs()
+        outputs = self.outputs(thetas.reshape(-1, thetas.shape[-1]), x, training)
+        return squared_errors(outputs, problem.targets(x)).mean(1).reshape(thetas.shape[:-1])
 
     def declared(self, thetas: np.ndarray, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
         """Effective weights [K, weights], and the penalties [K] that the problem's recipe weighs, at their full weight."""
@@ -201,37 +195,38 @@ class Landscape:
         found = in_chunks(collect, thetas)
         return found[:, 1:], found[:, 0]
 
-    def ideal(self, problem: Problem) -> np.ndarray:
-        """θ that solves the problem best among corners. Raises ValueError where the unit lists the operation and none does.
-
-        All combinations of planted corners are tried; from the best of them one parameter after another goes to its best
-        corner. Of equals, one that is right outside the range as well, with as many zeros as may be.
-        """
+    @functools.cached_property
+    def planted(self) -> np.ndarray:
+        """All combinations of planted parameters: [combinations, numbers]."""
         grids = np.meshgrid(*(np.arange(len(leaf.planted)) for leaf in self.leaves), indexing="ij")
-        thetas = np.concatenate([leaf.planted[grid.ravel()] for leaf, grid in zip(self.leaves, grids, strict=True)], axis=1)
-        losses = self.losses(thetas, problem)
-        thetas = thetas[np.argsort(decades(losses, EXACT / 10) + simplicity(thetas), kind="stable")[:BEST]]
-        for leaf in self.leaves * SWEEPS:
-            tried = np.repeat(thetas[:, None], len(leaf.corners), axis=1)
-            tried[:, :, leaf.places] = leaf.corners
-            thetas = tried[np.arange(len(thetas)), np.argmin(self.scores(tried, problem), axis=1)]
-        best = thetas[np.argmin(self.scores(thetas, problem))]
-        loss = max(self.losses(best[None], problem, training)[0] for training in (True, False))
+        chosen = [leaf.planted[grid.ravel()] for leaf, grid in zip(self.leaves, grids, strict=True)]
+        return np.concatenate(chosen, axis=1)
+
+    @functools.cache  # noqa: B019, a landscape lives as long as one picture
+    def planted_outputs(self, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs in the range and then in a wide one, [2, 2 SAMPLES], and the outputs there, [combinations, 2 SAMPLES]."""
+        wide = Problem("", 0.1 if self.unit.positive_inputs else -3.0, 3.0)
+        x = np.concatenate([Problem("", low, high).inputs(), wide.inputs()], axis=1)
+        return x, self.outputs(self.planted, x, training=True)
+
+    def ideal(self, problem: Problem) -> np.ndarray:
+        """The planted θ that solves the problem best. Raises ValueError if the unit lists the operation and none solves it.
+
+        Of equals, one that is right outside the range as well, with as many zeros as may be.
+        """
+        x, outputs = self.planted_outputs(problem.low, problem.high)
+        near, far = np.split(squared_errors(outputs, problem.targets(x)), 2, axis=1)
+        scores = decades(near.mean(1), EXACT / 10) + 0.02 * decades(far.mean(1), EXACT / 10)
+        scores += 0.01 * np.count_nonzero(self.planted, axis=1) + 1e-5 * np.abs(self.planted).sum(1)
+        best = self.planted[np.argmin(scores)]
+        evaluated = squared_errors(self.outputs(best[None], x, training=False), problem.targets(x))[0, :SAMPLES].mean()
+        loss = max(near[np.argmin(scores)].mean(), evaluated)
         if problem.operation in self.unit.operations and not loss <= EXACT:
             raise ValueError(
                 f"{self.one.name} lists {problem.operation!r}, but no parameters were found that compute it on "
                 f"[{problem.low:g}, {problem.high:g}]: the best have a mean squared error of {loss:.2g}"
             )
         return best
-
-    def scores(self, thetas: np.ndarray, problem: Problem) -> np.ndarray:
-        """Decades of loss on the problem, a little for those on a wide range, and less for what is not 0: [...]."""
-        flat = thetas.reshape(-1, thetas.shape[-1])
-        wide = problem._replace(low=0.1 if self.unit.positive_inputs else -3.0, high=3.0).inputs()
-        x = np.concatenate([problem.inputs(), wide], axis=1)
-        near, far = np.split(self.errors(flat, problem, x, training=True), [SAMPLES], axis=1)
-        scores = decades(near.mean(1), EXACT / 10) + simplicity(flat) + 0.02 * decades(far.mean(1), EXACT / 10)
-        return scores.reshape(thetas.shape[:-1])
 
     def window(self, leaf: Leaf, ideal: np.ndarray) -> tuple[float, float]:
         """How far a parameter is varied: over its interval; where it has none, over one that holds the starts."""

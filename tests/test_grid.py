@@ -518,6 +518,19 @@ def test_all_rates_of_all_operations_of_the_study_take_one_compilation(tmp_path,
     assert first is second and (first.start._cache_size(), first.chunk._cache_size()) == (1, 1)
 
 
+def test_numbers_of_the_optimizer_are_swept_in_one_program():
+    axes = {"eps": "1e-8,1e-3", "clip_norm": "0.5,1", "end_factor": "0.1,0.5", "momentum": "0.8,0.9", "decay": "0.99,0.999"}
+    grid = [f"grid.{axis}={values}" for axis, values in axes.items()]
+    changes = ["grid.unit=nau", "grid.operation=sub", "optimizer.schedule=cosine", *grid]
+    config = changed(QUICKSTART, *changes)
+    [group] = groups(config, list(cells(config)))
+    jobs = jobs_of(group)
+    assert len(jobs) == 32 and len({job.training for job in jobs}) == 1
+    numbers = {tuple(float(value) for value in job.hyperparameters.optimizer.values()) for job in jobs}
+    assert len(numbers) == 32 and set(jobs[0].hyperparameters.optimizer) == set(axes)
+    assert jobs[0].training.optimizer.constants == ()
+
+
 # A group that runs
 
 STEPS, SEEDS = 300, 3

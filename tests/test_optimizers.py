@@ -1,8 +1,11 @@
 """The optimizers against NumPy loops of their published equations, and what is done to gradients before they see them."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from nalu_jax.bounded import Bounded
@@ -102,6 +105,92 @@ def test_the_learning_rate_may_be_traced_and_mapped_over(name):
     found = jax.jit(jax.vmap(first_step))(jnp.array([1e-3, 1e-1], jnp.float32))
     expected = [next(EQUATIONS[name](np.array([3.0]), rate)) for rate in (1e-3, 1e-1)]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+# Schedules
+
+SCHEDULED = {  # at steps 0, 5 and 10 of 10, from 0.2 to a quarter of it, by hand
+    "constant": [0.2, 0.2, 0.2],
+    "linear": [0.2, 0.125, 0.05],
+    "cosine": [0.2, 0.125, 0.05],
+    "exponential": [0.2, 0.1, 0.05],
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULED)
+def test_a_schedule_leads_from_the_learning_rate_to_its_end(schedule):
+    end = {} if schedule == "constant" else {"end_factor": 0.25}
+    optimizer = Optimizer("sgd", 0.2, schedule=schedule, **end)
+    transformation = make_optimizer(optimizer.without(num_steps=10), 0.2)
+    steps = np.array(steps_of(transformation, np.ones((12, 1)))).ravel()
+    np.testing.assert_allclose(-steps[[0, 5, 10, 11]], [*SCHEDULED[schedule], SCHEDULED[schedule][-1]], rtol=1e-6)
+    if schedule == "cosine":
+        assert -steps[2] == pytest.approx(0.2 * (0.25 + 0.75 * (1 + math.cos(0.2 * math.pi)) / 2), rel=1e-6)
+
+
+def test_a_warm_up_rises_to_the_learning_rate_before_the_schedule_begins():
+    chain = Optimizer("sgd", 1.0, schedule="linear", warmup_steps=4).without(num_steps=8)
+    steps = np.array(steps_of(make_optimizer(chain, 1.0), np.ones((9, 1)))).ravel()
+    np.testing.assert_allclose(-steps, [0.25, 0.5, 0.75, 1, 1, 0.75, 0.5, 0.25, 0], atol=1e-6)
+
+
+def test_without_a_schedule_the_optimizer_keeps_no_count():
+    plain = make_optimizer(Optimizer("sgd").without(num_steps=100), 1.0)
+    assert jax.tree.leaves(plain.init(jnp.zeros(2))) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"schedule": "step"}, "schedule must be one of constant, linear, cosine, exponential, got 'step'"),
+        ({"schedule": "exponential"}, "end_factor must be above 0 where the schedule is exponential, got 0"),
+        ({"warmup_steps": 10}, "warmup_steps must be less than num_steps, which is 10, got 10"),
+        ({"momentum": 1.0}, "momentum must be in .* got 1.0"),
+        ({"eps": 0.0}, "eps must be positive"),
+        ({"learning_rate": 1e-60}, "learning_rate must be a positive number, got 1e-60"),
+    ],
+)
+def test_an_impossible_schedule_or_number_is_refused(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Optimizer(**settings).without(num_steps=10)
+
+
+# Numbers of the optimizer
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "expected"),
+    [
+        ("adam", {"momentum": 0.5, "decay": 0.9, "eps": 1.0}, optax.adam(0.1, b1=0.5, b2=0.9, eps=1.0)),
+        ("rmsprop", {"decay": 0.5, "eps": 0.1}, optax.rmsprop(0.1, decay=0.5, eps=0.1, eps_in_sqrt=False)),
+        ("momentum", {"momentum": 0.3}, optax.sgd(0.1, momentum=0.3)),
+        (
+            "sgd",
+            {"clip_value": 0.2, "clip_norm": 0.5},
+            optax.chain(optax.clip_by_global_norm(0.5), optax.clip(0.2), optax.sgd(0.1)),
+        ),
+    ],
+)
+def test_every_number_may_be_set_and_swept(name, numbers, expected):
+    optimizer = Optimizer(name, 0.1, **numbers)
+    fixed = make_optimizer(optimizer.chain, 0.1)
+
+    def swept(values):
+        transformation = make_optimizer(optimizer.without(list(numbers)), 0.1, **values)
+        state, found = transformation.init(jnp.zeros(GRADIENTS.shape[1:], jnp.float32)), []
+        for gradient in jnp.asarray(GRADIENTS, jnp.float32):
+            step, state = transformation.update(gradient, state)
+            found.append(step)
+        return jnp.stack(found)
+
+    traced = jax.jit(jax.vmap(swept))({field: jnp.array([value], jnp.float32) for field, value in numbers.items()})
+    np.testing.assert_allclose(steps_of(fixed, GRADIENTS), steps_of(expected, GRADIENTS), rtol=1e-6)
+    np.testing.assert_allclose(traced[0], steps_of(expected, GRADIENTS), rtol=1e-4)
+
+
+def test_a_number_that_an_optimizer_does_not_have_is_refused():
+    with pytest.raises(ValueError, match="eps is no number of the optimizer 'sgd'"):
+        make_optimizer(Optimizer("sgd", eps=0.1).chain, 1.0)
 
 
 # Clipping

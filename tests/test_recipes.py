@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from nalu_jax.recipes import DEFAULT_RECIPE, NO_REINIT, Optimizer, Penalty, Recipe, Reinit
+from nalu_jax.recipes import DEFAULT_RECIPE, NO_REINIT, Chain, Optimizer, Penalty, Recipe, Reinit
 from nalu_jax.registry import OPTIMIZERS, UNITS
 
 
@@ -66,6 +66,7 @@ def test_never_means_no_reinitialisation():
 # The published numbers. A penalty is written as what differs from a constant weight.
 
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 0.0, "clip_value": 0.0, "gate_turn": 0}
+ADAM |= {"schedule": "constant", "end_factor": 0.0, "warmup_steps": 0, "momentum": -1.0, "decay": -1.0, "eps": -1.0}
 NEVER = {"check_every": 0, "min_history": 0, "threshold": 0.0, "init_range": 0.0}
 CONSTANT = {"start": 0, "end": 0, "growth": 1.0, "every": 1, "times": 0, "below": 0.0}  # below 0 means always
 
@@ -171,5 +172,7 @@ def test_a_unit_has_a_recipe_for_any_task_and_it_is_plain_where_none_fits(name):
 
 def test_the_chain_of_an_optimizer_is_all_of_it_but_its_learning_rate():
     made = Optimizer("rmsprop", learning_rate=0.1, clip_norm=1.0, clip_value=2.0, gate_turn=3)
-    assert made.chain._asdict() == {"name": "rmsprop", "clip_norm": 1.0, "clip_value": 2.0, "gate_turn": 3}
+    constants = (("clip_norm", 1.0), ("clip_value", 2.0))
+    assert made.chain == Chain("rmsprop", "constant", 0, 0, 3, constants)
+    assert made.without(["clip_norm"]) == Chain("rmsprop", "constant", 0, 0, 3, constants[1:])
     assert made.chain == dataclasses.replace(made, learning_rate=1.0).chain

@@ -20,7 +20,7 @@ from nalu_jax.types import Array, Evaluation, Learner, Metrics, Params, Problem,
 @LEARNERS.register("supervised")
 def supervised(
     model: nn.Module,
-    make_optimizer: Callable[[Any], optax.GradientTransformation],
+    make_optimizer: Callable[..., optax.GradientTransformation],
     *,
     batch_size: int,
     generator: str = "threefry2x32",
@@ -32,7 +32,7 @@ def supervised(
 
     Args:
       model: maps the inputs of a batch to outputs of the shape of its targets.
-      make_optimizer: makes the optimizer at a learning rate, f32[].
+      make_optimizer: makes the optimizer from its learning rate f32[] and, by name, its numbers that are swept, f32[] each.
       batch_size: examples of a training batch.
       generator: draws what steps draw: a name of ``training.random.GENERATORS``, or "auto".
 
@@ -47,18 +47,18 @@ def supervised(
         task_state = task.init(key_at(Purpose.TASK, seed))
         example = task.sample(key_at(Purpose.TRAINING, seed, jnp.int32(0)), task_state, 1)
         params = model.init(key_at(Purpose.PARAMETERS, seed), example.inputs)["params"]
-        opt_state = make_optimizer(hyperparameters.learning_rate).init(params)
+        opt_state = make_optimizer(hyperparameters.learning_rate, **hyperparameters.optimizer).init(params)
         return TrainState(seed, jnp.int32(0), params, opt_state, task_state, learner_state=jnp.float32(jnp.inf))
 
     sample = computed_once(lambda task, key, task_state: task.sample(key, task_state, batch_size))
 
     @in_one_kernel
-    def follow(gradients, opt_state, params, learning_rate):
-        updates, opt_state = make_optimizer(learning_rate).update(gradients, opt_state, params)
+    def follow(gradients, opt_state, params, learning_rate, swept):
+        updates, opt_state = make_optimizer(learning_rate, **swept).update(gradients, opt_state, params)
         return clip_to_bounds(optax.apply_updates(params, updates)), opt_state
 
     def step(state: TrainState, problem: Problem) -> tuple[TrainState, Metrics]:
-        task, (learning_rate, penalties) = problem
+        task, (learning_rate, penalties, swept) = problem
         batch = sample(task, key_of(Purpose.TRAINING, state.seed, state.step), state.task_state)
         noise = {"training": key_of(Purpose.NOISE, state.seed, state.step)}
         weights = {name: penalty_weight(p, state.step, state.learner_state) for name, p in penalties.items()}
@@ -70,7 +70,7 @@ def supervised(
             return loss + penalised(declared.get("penalties", {}), weights), loss
 
         (_, loss), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        params, opt_state = follow(gradients, state.opt_state, state.params, learning_rate)
+        params, opt_state = follow(gradients, state.opt_state, state.params, learning_rate, dict(swept))
         return state._replace(step=state.step + 1, params=params, opt_state=opt_state), {"loss": loss}
 
     def evaluate(state: TrainState, problem: Problem) -> Evaluation:

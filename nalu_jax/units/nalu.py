@@ -39,18 +39,17 @@ class NALU(Unit):
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
-        a, m = self.cells(x)
+        parameters = self.cells(x.shape[0])
         g = self.gate(x)
-        return g * a + (1 - g) * m
+        x, w_add, m_add, w_mul, m_mul = self.promote(x, *parameters)
+        return g * F.nac(x, w_add, m_add) + (1 - g) * self.multiply(x, w_mul, m_mul)
 
-    def cells(self, x: Array) -> tuple[Array, Array]:
-        """The outputs of the adding and of the multiplying cell: [in, ...] → [features, ...] each."""
-        inputs = x.shape[0]
+    def cells(self, inputs: int) -> tuple[Array, Array, Array, Array]:
+        """Ŵ and M̂ of the adding cell, then those of the multiplying one, each [in, features]."""
         if self.separate:
-            add, mul = nac_parameters(self, inputs, "_add"), nac_parameters(self, inputs, "_mul")
-        else:
-            add = mul = nac_parameters(self, inputs)
-        return F.nac(*self.promote(x, *add)), self.multiply(*self.promote(x, *mul))
+            return *nac_parameters(self, inputs, "_add"), *nac_parameters(self, inputs, "_mul")
+        both = nac_parameters(self, inputs)
+        return *both, *both
 
     def gate(self, x: Array) -> Array:
         """How much of each output is taken from the adding cell: [in, ...] → [features, ...]."""
@@ -100,9 +99,11 @@ class NALUTwoGates(NALU):
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
-        a, m = self.cells(x)
+        parameters = self.cells(x.shape[0])
         g_mul = self.param("g_mul", glorot_uniform, (x.shape[0], self.features), self.param_dtype)
-        return self.gate(x) * a + F.gate(*self.promote(x, g_mul)) * m
+        g = self.gate(x)
+        x, w_add, m_add, w_mul, m_mul, g_mul = self.promote(x, *parameters, g_mul)
+        return g * F.nac(x, w_add, m_add) + F.gate(x, g_mul) * self.multiply(x, w_mul, m_mul)
 
 
 @UNITS.register("nalu_gate_penalty")
