@@ -23,7 +23,8 @@ from experiments.stopping import SignalHandler
 from nalu_jax.storage.checkpoint import Checkpoints, pack
 from nalu_jax.storage.files import sha256, write_atomic
 from nalu_jax.storage.metrics import MetricsFile, summarise
-from nalu_jax.storage.tensorboard import POINTS, TensorBoard
+from nalu_jax.storage.tensorboard import POINTS
+from nalu_jax.storage.writers import Writer, Writers
 from nalu_jax.training.loop import Run, diverged, run_seeds
 from nalu_jax.training.random import generator_of
 
@@ -36,7 +37,7 @@ class Recorder(NamedTuple):
     """Where the evaluations of one cell go."""
 
     metrics: MetricsFile
-    tensorboard: TensorBoard
+    writers: Writers
 
 
 class GroupHost:
@@ -52,8 +53,9 @@ class GroupHost:
         self.longest = schedule.eval_every  # the loop cuts a chunk there anyway
         every = math.ceil((schedule.num_steps // schedule.eval_every + 2) / POINTS)
         errors = [metric for metric, heading in columns.items() if not is_share(heading)]
+        shown = jobs[0].config.writers
         self.recorders = [
-            Recorder(MetricsFile(f.metrics), TensorBoard(f.path, every=every, errors=errors, say=progress.say))
+            Recorder(MetricsFile(f.metrics), Writers(shown, f.path, every=every, errors=errors, say=progress.say))
             for f in files
         ]
         self.length = 0
@@ -72,7 +74,7 @@ class GroupHost:
         self.progress.say(f"resuming from step {step:,}")
         for rows in zip(*(recorder.metrics.rows() for recorder in self.recorders), strict=True):
             for recorder, row in zip(self.recorders, rows, strict=True):
-                recorder.tensorboard.row(row)
+                recorder.writers.row(row)
             self.progress.evaluated(list(rows))
         self.progress.advanced(step)
         return stored.tree
@@ -101,7 +103,7 @@ class GroupHost:
         for i, recorder in enumerate(self.recorders):
             row = summarise(step, {name: values[:, i] for name, values in metrics.items()})
             recorder.metrics.append(row)
-            recorder.tensorboard.row(row, last=step == self.last_step)
+            recorder.writers.row(row, last=step == self.last_step)
             rows.append(row)
         self.progress.evaluated(rows)
         self.progress.advanced(step)
@@ -120,10 +122,10 @@ class GroupHost:
         self.signals.check()
 
     def close(self) -> None:
-        """Brings what TensorBoard is to see to the disk."""
+        """Brings what writers have to where it is to be seen."""
         with contextlib.ExitStack() as stack:
             for recorder in self.recorders:
-                stack.callback(recorder.tensorboard.close)
+                stack.callback(recorder.writers.close)
 
 
 def run_group(
@@ -155,7 +157,7 @@ def run_group(
             alone = Run(run.step, state, record)
             rows = seed_rows(alone)
             result = write_results(job, files[i], alone, rows, untrained[i], changes[i])
-            show_results(host.recorders[i].tensorboard, job, alone, result)
+            show_results(host.recorders[i].writers, job, alone, result)
             write_csv(files[i].seeds, rows_of_cell(job, rows))
 
 
@@ -207,8 +209,8 @@ def seed_rows(run: Run) -> list[dict[str, str]]:
     return rows
 
 
-def show_results(tensorboard: TensorBoard, job: Job, run: Run, result: CellResult) -> None:
-    """Adds the pictures that the reports have of the best seed, and the table of settings and results, to TensorBoard."""
+def show_results(writer: Writer, job: Job, run: Run, result: CellResult) -> None:
+    """Adds the pictures that the reports have of the best seed, and the table of settings and results, to the writers."""
     from experiments.reports.figures import pixels
 
     best, step = result.best_seed, job.schedule.num_steps
@@ -218,8 +220,8 @@ def show_results(tensorboard: TensorBoard, job: Job, run: Run, result: CellResul
         report = find(name)
         figure = report.picture(trained) if hasattr(report, "picture") else None
         if figure is not None:
-            tensorboard.image(f"{name} of the best seed", pixels(figure), step)
-    tensorboard.hparams(hparams.settings_of(result), hparams.results_of(result), step)
+            writer.image(f"{name} of the best seed", pixels(figure), step)
+    writer.hparams(hparams.settings_of(result), hparams.results_of(result), step)
 
 
 def note_environment(job: Job, files: Files, progress: CellProgress, environment: dict[str, Any]) -> list[str]:

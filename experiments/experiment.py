@@ -14,12 +14,13 @@ from experiments.cell import run_group
 from experiments.config import Config
 from experiments.console import CellProgress
 from experiments.environment import check_devices, describe
-from experiments.faults import ALL_DIVERGED, DONE, INTERRUPTED, EnvironmentFault, Interrupted
+from experiments.faults import ALL_DIVERGED, DONE, INTERRUPTED, ConfigError, EnvironmentFault, Interrupted
 from experiments.grid import cell_name, cells, groups
 from experiments.reports import find, locate
 from experiments.reports.results import Files, FinishedRun, read_run
 from experiments.stopping import SignalHandler
 from experiments.workdir import claimed, same_run
+from nalu_jax.registry import WRITERS, UnknownName
 from nalu_jax.storage.files import write_atomic
 from nalu_jax.tasks.base import TaskSpec
 from nalu_jax.training.selftest import check_numbers
@@ -37,6 +38,7 @@ def run_experiment(config: Config, workdir: Path, *, fresh: bool, console: Conso
     together = [[build(cell, len(group)) for cell in group] for group in groups(config, list(cells(config)))]
     for name in config.reports:
         locate(name)
+    check_writers(config.writers)
     with claimed(workdir, fresh=fresh, console=console):
         same_run(workdir, config, itertools.chain(*together))
         try:
@@ -93,6 +95,15 @@ def train(together: list[list[Job]], config: Config, workdir: Path, console: Con
 def seed_steps(group: list[Job]) -> int:
     """The steps of all seeds of cells that train together."""
     return sum(job.schedule.num_steps * job.schedule.num_seeds for job in group)
+
+
+def check_writers(names: Iterable[str]) -> None:
+    """Raises ConfigError for a writer that does not exist."""
+    try:
+        for name in names:
+            WRITERS[name]
+    except UnknownName as error:
+        raise ConfigError(f"config.writers: {error}") from error
 
 
 def check_reports(reports: list[ModuleType], tasks: Iterable[TaskSpec]) -> None:

@@ -28,8 +28,8 @@ EVERY_PAGE_HAS = (
     "task",
     "grid",
 )
-# What is drawn and tabulated of a page that does not say it.
-REPORTS = ("summary", "curves")
+# What is drawn and tabulated, and where a run is watched, of a page that does not say it.
+DEFAULTS = {"reports": ("summary", "curves"), "writers": ("tensorboard",)}
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -99,8 +99,9 @@ def load(page: str) -> Config:
         raise ConfigError(f"--config: get_config of {path} must return a ConfigDict, got {config!r}")
     if missing := missing_fields(config):
         raise ConfigError(f"--config: the config of {path} lacks {', '.join(missing)}")
-    if "reports" not in config:
-        config.reports = REPORTS
+    for name, default in DEFAULTS.items():
+        if name not in config:
+            config[name] = default
     for section, name, value in list(fields(config)):
         section[name] = plain(name, value)
     return config

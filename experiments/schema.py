@@ -12,7 +12,7 @@ from nalu_jax.registry import TASKS
 OF_PAGES: dict[str, Any] = {
     **dict.fromkeys(("num_seeds", "first_seed", "num_steps", "eval_every", "block", "learner.batch_size"), 0),
     **dict.fromkeys(("learner.name", "learner.generator", "unit.name", "network.name", "task.name"), ""),
-    "reports": ("",),
+    **dict.fromkeys(("reports", "writers"), ("",)),
 }
 BY_ANNOTATION = {int: 0, float: 0.0, str: "", bool: False}
 NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "a tuple"}

@@ -111,18 +111,18 @@ def tidy(workdir: Path) -> None:
 def same_run(workdir: Path, config: Config, jobs: Iterable[Job]) -> None:
     """Writes the config of a new run. Raises ConfigError, with the differences, if the folder holds another.
 
-    What counts is the config of the run, and that of each cell with all that its unit's recipe says. Other reports of the
-    same cells are the same run: they are written anew.
+    What counts is the config of the run, and that of each cell with all that its unit's recipe says. The same cells with
+    other reports or writers are the same run: reports are written anew.
     """
     path = workdir / "config.json"
     now = plain(config)
     before = read_json(path) if path.exists() else now
-    found = differences(before | {"reports": now["reports"]}, now)
+    found = differences(before | shown(now), now)
     for job in jobs:
         file = Files(workdir / job.name).config
         if not found and file.exists():
             stored, resolved = read_json(file)["config"], plain(job.config)
-            found = [f"{job.name}: {one}" for one in differences(stored | {"reports": resolved["reports"]}, resolved)]
+            found = [f"{job.name}: {one}" for one in differences(stored | shown(resolved), resolved)]
     if found:
         raise ConfigError(
             f"{workdir} holds a run with another config ({'; '.join(found)}): choose another --workdir, or --fresh to set "
@@ -131,6 +131,11 @@ def same_run(workdir: Path, config: Config, jobs: Iterable[Job]) -> None:
     if before != now or not path.exists():
         (workdir / "complete").unlink(missing_ok=True)
         write_atomic(path, json.dumps(now, indent=2).encode())
+
+
+def shown(config: dict[str, Any]) -> dict[str, Any]:
+    """What is shown and written of a run, which does not change it."""
+    return {name: config[name] for name in ("reports", "writers")}
 
 
 def plain(config: Config) -> dict[str, Any]:

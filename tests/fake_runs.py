@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from experiments.build import network_of, task_of
-from experiments.config import CONFIGS, axis_path, load, set_at
+from experiments.config import axis_path, set_at
 from experiments.grid import Cell, cell_name, sort_axes
+from experiments.pages import CONFIGS, load
 from experiments.reports.results import CellResult, Files, FinishedRun, plain
 
 NAN = float("nan")

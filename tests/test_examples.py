@@ -2,11 +2,13 @@
 
 import ast
 import csv
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 
@@ -51,3 +53,18 @@ def test_a_page_with_a_unit_of_its_own_runs_to_the_table(tmp_path):
         rows = {(row["unit"], row["operation"]) for row in csv.DictReader(file)}
     # Both do what they say they can, and are asked for nothing else.
     assert rows == {("log_nau", "mul"), ("log_nau", "div"), ("nmu", "mul")}
+
+
+def test_a_writer_of_ones_own_shows_a_run_in_mlflow(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    settings = ["--config.num_seeds=2", "--config.num_steps=1000", "--config.reports=summary"]
+    text = printed("-m", "experiments.run", "--config=examples/mlflow_writer.py", f"--workdir={tmp_path / 'run'}", *settings)
+    assert "training goes on without it" not in text
+    client = mlflow.MlflowClient(tracking_uri=(tmp_path / "run.mlflow").as_uri())
+    [experiment] = [found for found in client.search_experiments() if found.name == "run"]
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"nac-sub", "linear-sub"} and {run.info.status for run in runs.values()} == {"FINISHED"}
+    rows = [json.loads(line) for line in (tmp_path / "run" / "nac-sub" / "metrics.jsonl").read_text().splitlines()]
+    shown = client.get_metric_history(runs["nac-sub"].info.run_id, "interpolation_mse/median")
+    assert {point.step: point.value for point in shown} == {row["step"]: row["interpolation_mse"]["median"] for row in rows}
+    assert runs["nac-sub"].data.params["Unit"] == "nac" and list((tmp_path / "run" / "nac-sub").glob("events*"))

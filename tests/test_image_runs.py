@@ -70,7 +70,7 @@ def test_a_run_on_sequences_ends_with_a_table_of_errors_at_each_length(counted):
 def test_a_run_on_sequences_leaves_tables_and_pictures(counted):
     left = {path.name for path in counted.folder.iterdir() if path.is_file()}
     expected = {f"{name}.{end}" for name in ("lengths", "summary") for end in ("csv", "md", "tex")}
-    expected |= {f"{name}.png" for name in ("lengths", "strip", "reads", "curves")}
+    expected |= {f"{name}.{end}" for name in ("lengths", "strip", "reads", "curves") for end in ("png", "pdf")}
     assert expected | {"seeds.csv", "config.json", "complete"} == left
 
 

@@ -35,13 +35,14 @@ def test_the_picture_of_rates_has_a_row_an_operation_and_a_column_an_optimizer(t
     axes = {"unit": ["nac", "nalu"], "operation": ["mul", "sub"], "optimizer": ["adam", "sgd", "momentum"]}
     rates.write(run_of(of_rates(tmp_path, {1e-3: 1, 1e-2: 2}, **axes)), tmp_path)
     rows = panels_of(drawn[0])
-    assert [row[0].get_ylabel() for row in rows] == ["a × b", "a − b"]
-    assert [[panel.get_title() for panel in row] for row in rows] == [["adam", "sgd", "momentum"], [""] * 3]
+    assert [row[0].get_ylabel() for row in rows] == ["a × b\nsuccess rate", "a − b\nsuccess rate"]
+    assert [[panel.get_title() for panel in row] for row in rows] == [["Adam", "SGD", "momentum"], [""] * 3]
     assert [panel.get_xlabel() for panel in rows[1]] == ["learning rate"] * 3
     assert {panel.get_xscale() for row in rows for panel in row} == {"log"}
-    assert drawn[0].get_suptitle() == "success rate with its 95 % interval, 4 seeds a point"
-    assert len(drawn[0].legends) == 1 and legend_of(drawn[0]) == ["nac", "nalu"]
-    assert min(size_of(tmp_path / "rates.png")) > 500
+    [legend] = drawn[0].legends
+    assert legend.get_title().get_text() == "success rate with its 95 % interval, 4 seeds a point"
+    assert legend_of(drawn[0]) == ["NAC", "NALU"]
+    assert min(size_of(tmp_path / "rates.png")) > 500 and (tmp_path / "rates.pdf").exists()
 
 
 def test_the_picture_of_rates_shows_success_rates_with_their_intervals_from_the_lowest_rate_to_the_highest(tmp_path, drawn):
@@ -78,13 +79,13 @@ def test_units_stand_side_by_side_around_their_rate_and_never_nearer_to_another(
 
 
 def test_a_unit_looks_the_same_in_every_panel_and_as_in_the_other_pictures(tmp_path, drawn):
-    units = [f"unit {i}" for i in range(14)]
+    units = [f"unit {i}" for i in range(8)]
     axes = {"unit": units, "optimizer": ["adam", "sgd"]}
     rates.write(run_of(of_rates(tmp_path, {1e-3: 0, 1e-2: 0}, **axes)), tmp_path)
     ranges.write(grid(tmp_path, units, intervals=RANGES[:1]), tmp_path)
 
     expected = looks_of(drawn[1].axes[0].get_lines())
-    assert len(set(expected)) == 14
+    assert len(set(expected)) == 8
     assert all(looks_of(panel.get_lines()) == expected for panel in drawn[0].axes)
     assert looks_of(drawn[0].legends[0].get_lines()) == expected
 
@@ -94,9 +95,9 @@ def test_cells_that_differ_in_other_axes_are_lines_of_their_own_named_as_among_t
     results = of_rates(tmp_path, {1e-3: 1, 1e-2: 2}, **axes)
     rates.write(run_of(results), tmp_path)
     curves.write(run_of([result for result in results if result.axes["learning_rate"] == 1e-3]), tmp_path)
-    expected = [f"nau hidden_size={size} sparsity_weight={weight}" for size in (2, 3) for weight in (0.0, 1.0)]
+    expected = [f"NAU, hidden size {size}, sparsity weight {weight}" for size in (2, 3) for weight in (0, 1)]
     assert legend_of(drawn[0]) == expected
-    with_rate = [label.replace(" sparsity", " learning_rate=0.001 sparsity") for label in expected]
+    with_rate = [label.replace(" sparsity", " learning rate 0.001, sparsity") for label in expected]
     assert legend_of(drawn[1])[:-1] == with_rate
     assert [line.get_ydata().tolist() for line in drawn[0].axes[0].get_lines()] == [[0.25, 0.5]] * 4
 
@@ -134,3 +135,17 @@ def test_learning_rates_are_written_as_powers_of_ten_and_all_have_a_tick(places,
 def test_a_grid_with_fewer_than_two_learning_rates_has_no_such_picture(axes, tmp_path):
     rates.write(run_of([arithmetic(tmp_path, axes | {"operation": name}) for name in ("add", "mul")]), tmp_path)
     assert not (tmp_path / "rates.png").exists()
+
+
+def test_more_than_eight_series_are_a_heat_map_with_a_block_an_operation_and_optimizer(tmp_path, drawn):
+    axes = {"unit": [f"unit {i}" for i in range(9)], "operation": ["add", "mul"], "optimizer": ["adam", "sgd"]}
+    results = of_rates(tmp_path, {1e-3: 1, 1e-2: 2}, **axes)
+    rates.write(run_of(results), tmp_path)
+    rates.write(run_of([result for result in results if result.axes["unit"] != "unit 8"]), tmp_path)
+    heat, lines = drawn
+    blocks = [panel for panel in heat.axes if panel.images]
+    assert [panel.get_title() for panel in blocks] == ["a + b, Adam", "a + b, SGD", "a × b, Adam", "a × b, SGD"]
+    for panel in blocks:
+        np.testing.assert_array_equal(panel.images[0].get_array(), [[0.25, 0.5]] * 9)
+    assert [text.get_text() for text in blocks[0].get_xticklabels()] == ["$10^{-3}$", "$10^{-2}$"]
+    assert not any(panel.images for panel in lines.axes)

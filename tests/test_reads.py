@@ -53,7 +53,7 @@ def test_what_the_reader_reads_is_what_comes_before_the_cell(tmp_path):
 
 
 def test_the_first_panel_of_a_row_says_what_grey_is_in_any_of_them(tmp_path, drawn, monkeypatch):
-    labels = {"exact_sum": "answer", "nac accumulator": "answer (grey: reader)"}
+    labels = {"exact sum": "answer", "NAC accumulator": "answer (grey: reader)"}
     monkeypatch.setattr(reads, "draw_reading", lambda panel, network: panel.set_ylabel(labels[network.name]))
     cells = [cell(tmp_path, "mnist_sum", cell="exact_sum"), cell(tmp_path, "mnist_sum", unit="nac", cell="accumulator")]
     reads.write(run_of(cells), tmp_path)
@@ -76,6 +76,14 @@ def test_the_matrix_of_counts_has_the_mean_answers_to_each_digit_in_its_row():
     assert (matrix[2, 4], matrix[9, 4]) == (0.5, -1) and np.count_nonzero(matrix) == 2
 
 
+@pytest.mark.parametrize(("most", "label"), [(1.0, "mean answer"), (1.5, "mean answer, cut off at ±1")])
+def test_the_bar_of_colours_says_if_answers_beyond_its_ends_are_cut_off(most, label, tmp_path, drawn, monkeypatch):
+    said = np.full((10, 1), most)
+    monkeypatch.setattr(reads, "draw_reading", lambda panel, _: reads.draw_counts(panel, np.array([3]), said))
+    reads.write(run_of([cell(tmp_path, "mnist_counting", unit="nac")]), tmp_path)
+    assert drawn[0].axes[-1].get_ylabel() == label
+
+
 @pytest.mark.parametrize(
     "task", ["mnist_counting", *(pytest.param(task, marks=pytest.mark.slow) for task in ("mnist_addition", "mnist_product"))]
 )
@@ -83,11 +91,11 @@ def test_each_cell_has_a_panel_of_what_it_reads_whose_title_says_how_often_it_is
     cells = [cell(tmp_path, task, **axes) for axes in ({"unit": "nac"}, {"cell": "lstm", "readout": "dense"})]
     reads.write(run_of(cells), tmp_path)
     titles = [panel.get_title() for panel in drawn[0].axes[:2]]
-    for result, name, title in zip(cells, ("nac", "lstm readout=dense"), titles, strict=True):
+    for result, name, title in zip(cells, ("NAC", "LSTM + dense"), titles, strict=True):
         batch = result.task.task.evaluations(())["extrapolation"]
         said, truth = best_of_cell(result, "").predict(batch.inputs)[:, 0], np.asarray(batch.targets)[:, 0]
         right = said.argmax(0) == truth.argmax(0) if task == "mnist_counting" else np.round(said[0]) == truth[0]
-        assert title == f"{name}: {100 * right.mean():.0f} % right"
+        assert title == f"{name}\n{100 * right.mean():.0f} % right"
 
 
 def test_a_picture_of_the_first_cells_says_so(tmp_path, drawn, monkeypatch):
@@ -103,7 +111,7 @@ def test_the_picture_is_a_file_of_a_readable_size_and_tensorboard_gets_one_of_a_
     result = cell(tmp_path, "mnist_counting", cell="lstm", readout="dense")
     reads.write(run_of([result]), tmp_path)
     width, height = size_of(tmp_path / "reads.png")
-    assert width > 400 and height > 250
+    assert width == 1100 and height > 250 and (tmp_path / "reads.pdf").exists()
     shown = pixels(reads.picture(best_of_cell(result, "")))
     assert shown.dtype == np.uint8 and shown.ndim == 3 and shown.shape[2] == 3 and min(shown.shape[:2]) > 150
     assert shown.min() < 50 and shown.max() == 255

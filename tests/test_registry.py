@@ -23,6 +23,7 @@ LOOKED_UP = {
     "READOUTS": "dense",
     "LEARNERS": "supervised",
     "OPTIMIZERS": "adam",
+    "WRITERS": "tensorboard",
     "INITIALIZERS": "glorot_uniform",
 }
 

@@ -745,4 +745,4 @@ def test_a_page_that_says_nothing_of_reports_has_summary_and_curves(run, tmp_pat
     assert count == 1 and run(f"--config={page}", f"--workdir={tmp_path / 'run'}", *flags(settings=settings)).code == 0
     tables = {f"summary.{kind}" for kind in ("csv", "md", "tex")}
     found = {path.name for path in (tmp_path / "run").iterdir() if path.is_file()}
-    assert found == tables | {"seeds.csv", "curves.png", "config.json", "complete"}
+    assert found == tables | {"seeds.csv", "curves.png", "curves.pdf", "config.json", "complete"}

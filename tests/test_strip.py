@@ -41,7 +41,7 @@ def test_the_strip_shows_ten_images_and_below_them_the_true_and_every_networks_t
     strip.write(run_of(cells), tmp_path)
     above, below = drawn[0].subfigs[0].axes
     assert len(above.images) == 10
-    assert [label.get_text() for label in below.get_yticklabels()] == ["true sum", "exact_sum", "nac accumulator"]
+    assert [label.get_text() for label in below.get_yticklabels()] == ["true sum", "exact sum", "NAC accumulator"]
     truth, *said = numbers(below, 10)
     assert [int(total) for total in truth] == np.cumsum(first_digits(cells[0], 10)).tolist()
     for one, row in zip(cells, said, strict=True):
@@ -81,17 +81,36 @@ def test_a_total_is_the_redder_the_further_off_and_a_product_for_its_size(task, 
 
 
 @pytest.mark.parametrize(
-    ("value", "exact", "text"),
+    ("truth", "said", "texts"),
     [
-        (7.0, True, "7"),
-        (387420489.0, True, "3.9e8"),
-        (-0.04, False, "0.0"),
-        (-1.26, False, "−1.3"),
-        (20001.0, False, "20,001"),
+        ([7.0, 12.0], [-0.04, -1.26], [["7", "12"], ["0.0", "−1.3"]]),
+        ([7.0, 12.0], [20001.0, -1e9], [["7", "12"], [">999", "<−999"]]),
+        ([7.0, 999.0], [999.94, 999.96], [["7", "999"], ["999.9", ">999"]]),
+        ([4.0, 387420489.0], [653.5, -0.04], [["4.0e0", "3.9e8"], ["6.5e2", "−4.0e−2"]]),
+        ([4.0, 9.0], [np.nan, np.inf], [["4", "9"], ["∞", "∞"]]),
     ],
 )
-def test_totals_are_short(value, exact, text):
-    assert strip.total_text(value, exact=exact) == text
+def test_all_totals_of_a_picture_have_one_format(truth, said, texts):
+    assert strip.total_texts(np.array(truth), np.array([said])) == texts
+
+
+@pytest.mark.parametrize("task", ["mnist_counting", "mnist_addition"])
+def test_digits_are_square_and_not_cut_off(task, tmp_path, drawn):
+    strip.write(run_of([cell(tmp_path, task, cell="exact_sum")]), tmp_path)
+    above = drawn[0].subfigs[0].axes[0]
+    drawn[0].draw_without_rendering()
+    for image in above.images:
+        box = image.get_window_extent()
+        assert box.width == pytest.approx(box.height, rel=0.01) and box.width > 0.2 * drawn[0].dpi
+    assert above.get_xlim() == (0, 10)
+
+
+def test_digits_stand_above_their_totals(tmp_path, drawn):
+    strip.write(run_of([cell(tmp_path, "mnist_addition", cell="exact_sum")]), tmp_path)
+    above, below = drawn[0].subfigs[0].axes
+    drawn[0].draw_without_rendering()
+    ends = [panel.transData.transform([(0, 0), (10, 0)])[:, 0] for panel in (above, below)]
+    np.testing.assert_allclose(*ends, atol=2)
 
 
 def test_a_picture_of_the_first_cells_says_so(tmp_path, drawn, monkeypatch):
@@ -107,7 +126,7 @@ def test_the_picture_is_a_file_of_a_readable_size_and_tensorboard_gets_one_of_a_
     result = cell(tmp_path, "mnist_counting", cell="lstm", readout="dense")
     strip.write(run_of([result]), tmp_path)
     width, height = size_of(tmp_path / "strip.png")
-    assert width > 400 and height > 250
+    assert width == 1100 and height > 200 and (tmp_path / "strip.pdf").exists()
     shown = pixels(strip.picture(best_of_cell(result, "")))
     assert shown.dtype == np.uint8 and shown.ndim == 3 and shown.shape[2] == 3 and min(shown.shape[:2]) > 150
     assert shown.min() < 50 and shown.max() == 255

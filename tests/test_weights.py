@@ -38,13 +38,13 @@ def trained(folder, unit, operation, matrix):
 def test_the_weights_of_the_best_seed_are_written_into_the_picture(tmp_path, drawn):
     cells = [trained(tmp_path, "nac", "add", [1, 0.5]), trained(tmp_path, "nac", "sub", [1, -1])]
     weights.write(run_of(cells), tmp_path)
-    add, sub = drawn[0].subfigs
-    assert add.get_suptitle() == "nac U[1, 2), a + b: not solved"
+    add, sub = drawn[0].subfigs[0].subfigs
+    assert [place.get_suptitle() for place in (add, sub)] == [f"NAC, U[1, 2), a {sign} b\nnot solved" for sign in "+−"]
     assert [[text.get_text() for text in place.axes[1].texts] for place in (add, sub)] == [
         ["1.000", "0.500"],
         ["1.000", "−1.000"],
     ]
-    assert min(size_of(tmp_path / "weights.png")) > 100
+    assert min(size_of(tmp_path / "weights.png")) > 100 and (tmp_path / "weights.pdf").exists()
 
 
 def test_more_weights_than_a_picture_holds_are_not_drawn(tmp_path):
@@ -56,13 +56,47 @@ def test_as_many_weights_as_a_picture_holds_are_drawn(tmp_path, drawn, monkeypat
     monkeypatch.setattr(weights, "best_of_cell", lambda *_: None)
     monkeypatch.setattr(weights, "weight_strips", lambda *_: [weights.Strip("w", np.eye(2), "RdBu_r")])
     weights.write(run_of(product_of(tmp_path, unit=[f"unit {i}" for i in range(40)])), tmp_path)
-    assert len([place for place in drawn[0].subfigs if place.axes]) == 40
+    assert len([place for place in drawn[0].subfigs[0].subfigs if place.axes]) == 40
+
+
+def test_the_same_weights_are_the_same_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "best_of_cell", lambda *_: None)
+    monkeypatch.setattr(
+        weights, "weight_strips", lambda *_: [weights.Strip(w, np.eye(2), "RdBu_r") for w in ("W1", "W2", "W3")]
+    )
+    run, files = run_of(product_of(tmp_path, unit=["nac", "nau", "nalu"], operation=["add", "sub", "mul", "div"])), set()
+    for _ in range(3):
+        weights.write(run, tmp_path)
+        files.add(((tmp_path / "weights.pdf").read_bytes(), (tmp_path / "weights.png").read_bytes()))
+    assert len(files) == 1
 
 
 def test_a_weight_that_rounds_to_nothing_has_no_sign():
     panel = Figure().subplots()
     weights.draw_strip(panel, "W", np.array([[-1e-5, 1e-5]]), "RdBu_r")
     assert texts(panel) == ["0.000", "0.000"]
+
+
+def test_numbers_of_many_columns_are_shorter():
+    panel = Figure().subplots()
+    weights.draw_strip(panel, "W", np.array([[-0.1234, 0.5, 1.5]]), "RdBu_r")
+    assert texts(panel) == ["−0.12", "0.50", "1.50"]
+
+
+@pytest.mark.parametrize(
+    ("largest", "label", "extend"),
+    [(1.0, "weight", "neither"), (2.64, "weight, cut off at ±1 (largest: 2.6)", "both")],
+)
+def test_the_bar_of_colours_says_if_weights_beyond_its_ends_are_cut_off(
+    largest, label, extend, tmp_path, drawn, monkeypatch
+):
+    strips = [weights.Strip("w", np.array([[0.5, -largest]]), "RdBu_r")]
+    monkeypatch.setattr(weights, "best_of_cell", lambda *_: None)
+    monkeypatch.setattr(weights, "weight_strips", lambda *_: strips)
+    weights.write(run_of(product_of(tmp_path, unit=["linear"], operation=["add"])), tmp_path)
+    (bar,) = [panel for panel in drawn[0].subfigs[1].axes if panel.axison]
+    assert bar.get_xlabel() == label and bar._colorbar.extend == extend
+    assert bar.get_xlim() == (-1, 1)
 
 
 # Recurrent cells
@@ -72,9 +106,9 @@ def test_cells_without_arithmetic_weights_are_left_out_of_the_picture_of_weights
     axes = [{"unit": "nac"}, {"cell": "lstm", "readout": "dense"}, {"unit": "nac", "cell": "accumulator"}]
     cells = [untrained(digits(tmp_path, at=(1, 12), train_length=4, **one)) for one in [*axes, {"cell": "exact_sum"}]]
     weights.write(run_of(cells), tmp_path)
-    shown = {place.get_suptitle(): place.axes[0].images[0].get_array().shape for place in drawn[0].subfigs}
-    assert shown == {"nac": (10, 20), "nac accumulator": (10, 10)}
-    read, total = (place.axes[0] for place in drawn[0].subfigs)
+    shown = {place.get_suptitle(): place.axes[0].images[0].get_array().shape for place in drawn[0].subfigs[0].subfigs}
+    assert shown == {"NAC": (10, 20), "NAC accumulator": (10, 10)}
+    read, total = (place.axes[0] for place in drawn[0].subfigs[0].subfigs)
     assert [text.get_text() for text in read.get_xticklabels()] == ["read", "remembered"] and not total.get_xticks().size
     assert [line.get_xdata() for line in read.get_lines()] == [[9.5, 9.5]]
     pictures = [weights.picture(best_of_cell(cell, "")) for cell in cells]

@@ -2,81 +2,136 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from matplotlib.transforms import blended_transform_factory
 
-from experiments.reports.figures import SMALLEST, look_of, name_cell, outside_legend, quiet, save
+from experiments.reports.figures import (
+    LINES,
+    SMALLEST,
+    WIDTH,
+    Series,
+    handles_of,
+    legend_below,
+    legend_inches,
+    look_of,
+    name_cell,
+    paper_style,
+    quiet,
+    save,
+    series_of,
+)
 from experiments.reports.formats import spread
+from experiments.reports.lengths import MOST_COLUMNS, errors, known_lengths, metric_at, spread_lengths, task_of
 from experiments.reports.lengths import check as check
-from experiments.reports.lengths import errors, known_lengths, made_of, metric_at, task_of
 from experiments.reports.results import CellResult, FinishedRun, predictors
 from nalu_jax.tasks.digit_sequences import DigitSequences
 
 MOST_LINEAR = 30  # longer sequences are drawn on a logarithmic axis
-STYLES = {"unit": "-", "accumulator": (0, (5, 1.5, 1, 1.5)), "readout": (0, (5, 2)), "none": (0, (1, 1.3)), "exact": "-"}
+STYLES = {"unit": LINES[0], "accumulator": LINES[3], "readout": LINES[1], "none": LINES[2], "exact": LINES[0]}
+Predicted = tuple[str, DigitSequences, np.ndarray]  # the label of a predictor, its task and its error f64[lengths]
 
 
+@paper_style
 def write(run: FinishedRun, folder: Path) -> None:
-    """Writes lengths.png: the error at each length, and the error per image; a flat line there is perfect extrapolation.
+    """Writes lengths.png and .pdf: the error at each length, and the error per image, whose level line extrapolates.
 
-    Medians as lines, bands from the lowest to the highest seed; predictors that see no image in grey. Products have, in
-    place of the error per image, the error over that of the true mean. A grid with fewer than two lengths has no such
-    picture.
+    Of products, which grow by twelve orders of magnitude, only the error over that of the true mean. Medians as lines, with
+    whiskers from the lowest to the highest seed at a few lengths, a little aside; predictors that see no image in grey. A
+    grid with fewer than two lengths has no such picture.
     """
     if len(known_lengths(run)) < 2:
         return
-    looks = looks_of(run)
-    figure = Figure(figsize=(10.2 + 0.07 * max(map(len, looks)), max(4.2, 0.22 * len(looks) + 1.0)), layout="constrained")
-    whole, share = figure.subplots(1, 2, sharex=True)
-    product = any(task_of(result).total == "product" for result in run.cells)
-    grey = []
-    for predictor in predictors(run):
-        task = task_of(predictor.like)
-        means = np.array([predictor.metrics[metric_at(task, "mae", length)] for length in task.lengths])
-        grey.append((next(iter(predictor.axes.values())), task, means))
-    unit = {task: means if product else np.array(task.lengths) for label, task, means in grey if label == "true mean"}
-    for result in run.cells:
-        task = task_of(result)
-        bands = np.array([spread(found) for n in task.lengths if (found := errors(result, "mae", n)) is not None]).T
-        for panel, scale in ((whole, 1), (share, unit[task])):
-            middle, low, high = np.where(np.isfinite(bands), np.maximum(bands / np.asarray(scale), SMALLEST), np.nan)
-            look = looks[name_cell(result)]
-            panel.plot(task.lengths, middle, zorder=3 if look["color"] == "black" else 2.5, **look)
-            up_to = np.where(np.isnan(high), middle, high)  # without diverged seeds
-            panel.fill_between(task.lengths, low, up_to, color=look["color"], alpha=0.12, linewidth=0)
-    finish(whole, run, "mean absolute error", grey)
-    shares = [(label, task, means / unit[task]) for label, task, means in grey]
-    finish(share, run, "error over that of the true mean" if product else "error per image", shares)
-    diverged = {name_cell(result): int(np.isfinite(result.seeds["diverged_at"]).sum()) for result in run.cells}
-    names = {label: f"{label} ({diverged[label]} diverged)" if diverged[label] else label for label in looks}
-    handles = {names[label]: Line2D([], [], **look) for label, look in looks.items()}
-    title = f"median, lowest and highest\nof {len(run.cells[0].rows)} seeds"
-    outside_legend(figure, handles, title, handlelength=3.2)
+    series, told = lines_of(run), told_of(run)
+    if any(task_of(result).total == "product" for result in run.cells):
+        units = {"error over that of the true mean": {task: means for label, task, means in told if label == "true mean"}}
+    else:
+        per_image = {task: np.array(task.lengths) for _, task, _ in told}
+        units = {"mean absolute error": dict.fromkeys(per_image, np.array(1.0)), "error per image": per_image}
+    handles = handles_of(with_diverged(run, series))
+    height = 2.2 * len(units) + 0.4 + legend_inches([str(handle.get_label()) for handle in handles])
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    panels = figure.subplots(len(units), 1, sharex=True, squeeze=False)[:, 0]
+    seeds = len(run.cells[0].rows)
+    legend_below(figure, handles, f"median of {seeds} seeds, whiskers from the lowest to the highest")
+    shares = [[(label, task, means / unit[task]) for label, task, means in told] for unit in units.values()]
+    for panel, (title, unit), grey in zip(panels, units.items(), shares, strict=True):
+        draw_errors(panel, run, series, unit)
+        finish(panel, run, title, grey)
+    panels[-1].set_xlabel("images in a sequence")
+    mark_training(panels[0], run)
+    figure.draw_without_rendering()  # from here on the heights of line ends are known
+    for panel, grey in zip(panels, shares, strict=True):
+        label_ends(panel, [(label, means[-1]) for label, _, means in grey])
     save(figure, folder / "lengths.png")
 
 
-def looks_of(run: FinishedRun) -> dict[str, dict[str, Any]]:
-    """How the line of each cell looks: a colour and marker for what it is made of, a line style for its form."""
-    colours = [i for i in range(12 * len(run.cells)) if look_of(i)["color"] != "#000000"]  # black is the exact cells'
-    kinds = {name_cell(result): kind_of(result) for result in run.cells}
-    made = list(dict.fromkeys(kind for result in run.cells if form_of(result) != "exact" for kind in [kind_of(result)]))
-    looks = {}
+def told_of(run: FinishedRun) -> list[Predicted]:
+    """The errors of the predictors that see no image."""
+    told = []
+    for predictor in predictors(run):
+        task = task_of(predictor.like)
+        means = np.array([predictor.metrics[metric_at(task, "mae", length)] for length in task.lengths])
+        told.append((next(iter(predictor.axes.values())), task, means))
+    return told
+
+
+def lines_of(run: FinishedRun) -> dict[str, Series]:
+    """The series of each cell: the colour and marker of what it is made of, open if it is a variant, a line for its form."""
+    series, forms = series_of(run.cells), {name_cell(result): form_of(result) for result in run.cells}
+    alike: dict[tuple[str, str], int] = {}
+    for name, one in series.items():
+        variant = alike[one.unit, forms[name]] = alike.get((one.unit, forms[name]), -1) + 1
+        look = look_of(one.unit, variant) | {"linestyle": STYLES[forms[name]]}
+        series[name] = one._replace(look=look | ({"linewidth": 1.6} if forms[name] == "exact" else {}))
+    return series
+
+
+def with_diverged(run: FinishedRun, series: dict[str, Series]) -> dict[str, Series]:
+    """The series, whose labels say how many seeds diverged."""
+    found = dict(series)
     for result in run.cells:
-        label, exact = name_cell(result), form_of(result) == "exact"
-        look: dict[str, Any] = {"color": "black", "marker": ""} if exact else look_of(colours[made.index(kinds[label])])
-        looks[label] = look | {"linestyle": STYLES[form_of(result)], "linewidth": 1.7 if exact else 1.4}
-    return looks
+        name, count = name_cell(result), int(np.isfinite(result.seeds["diverged_at"]).sum())
+        if count:
+            found[name] = series[name]._replace(label=f"{series[name].label} ({count} diverged)")
+    return found
 
 
-def kind_of(result: CellResult) -> str:
-    """What a cell is made of, with the axes that say nothing of its form."""
-    return f"{made_of(result)} {name_cell(result, 'unit', 'cell', 'readout')}"
+def draw_errors(panel: Axes, run: FinishedRun, series: dict[str, Series], unit: dict[DigitSequences, np.ndarray]) -> None:
+    """The errors of each cell, as multiples of a unit of its task: medians, and whiskers at a few lengths."""
+    names = list(series)
+    for result in run.cells:
+        task, name = task_of(result), name_cell(result)
+        look = series[name].look
+        bands = np.array([spread(found) for n in task.lengths if (found := errors(result, "mae", n)) is not None]).T
+        middle, low, high = np.where(np.isfinite(bands), np.maximum(bands / unit[task], SMALLEST), np.nan)
+        where = aside(run, np.array(task.lengths), (names.index(name) + 0.5) / len(names) - 0.5)
+        marked = np.flatnonzero(np.isin(task.lengths, with_whiskers(run)))
+        panel.plot(where, middle, zorder=3 if form_of(result) == "exact" else 2.5, markevery=marked, **look)
+        up_to = np.where(np.isnan(high), middle, high)[marked]  # without diverged seeds
+        panel.vlines(where[marked], low[marked], up_to, color=look["color"], linewidth=0.7, alpha=0.7, zorder=2.4)
+
+
+def is_far(run: FinishedRun) -> bool:
+    """Whether lengths need a logarithmic axis."""
+    return known_lengths(run)[-1] > MOST_LINEAR
+
+
+def with_whiskers(run: FinishedRun) -> list[int]:
+    """The lengths at which there are whiskers and markers: at most six, and those of training."""
+    lengths = known_lengths(run)
+    if is_far(run):
+        return [*spread_lengths(lengths), *trained_on(run)]
+    places = np.linspace(0, len(lengths) - 1, min(MOST_COLUMNS, len(lengths))).round().astype(int)
+    return [*np.array(lengths)[places], *trained_on(run)]
+
+
+def aside(run: FinishedRun, lengths: np.ndarray, place: float) -> np.ndarray:
+    """Where a series with a place in [-0.5, 0.5] stands, so that its whiskers are beside those of others, f64[lengths]."""
+    return lengths * math.exp(0.25 * place) if is_far(run) else lengths + 0.6 * place
 
 
 def form_of(result: CellResult) -> str:
@@ -89,17 +144,18 @@ def form_of(result: CellResult) -> str:
     return "none" if network.readout == "none" else "readout"
 
 
-def finish(panel: Axes, run: FinishedRun, title: str, grey: list[tuple[str, DigitSequences, np.ndarray]]) -> None:
-    """The axes of a panel of lengths: what explodes is cut off, the training length marked, the predictors grey."""
-    shown = known_lengths(run)
-    far = shown[-1] > MOST_LINEAR
-    panel.set(xscale="log" if far else "linear", yscale="log", xlabel="images in a sequence", ylabel=title)
+def finish(panel: Axes, run: FinishedRun, title: str, told: list[Predicted]) -> None:
+    """The axes of a panel of lengths: what explodes is cut off, the training length marked; predictors in grey."""
+    shown, far = known_lengths(run), is_far(run)
+    panel.set(xscale="log" if far else "linear", yscale="log", ylabel=title)
     quiet(panel)
-    first, last = (shown[0] / 1.2, shown[-1] * 1.2) if far else (shown[0] - 0.6, shown[-1] + 0.6)
+    first, last = (shown[0] / 1.25, shown[-1] * 1.25) if far else (shown[0] - 0.6, shown[-1] + 0.6)
     panel.set_xlim(first, last)
+    if not far:
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     heights = np.concatenate([np.asarray(line.get_ydata(), float) for line in panel.get_lines()])
-    known = np.concatenate([means for *_, means in grey])
+    known = np.concatenate([means for *_, means in told])
     heights = np.concatenate([heights[heights > 0], known])
     low, high = max(heights.min(), 1e-5 * known.min()) / 1.6, min(heights.max(), 100 * known.max()) * 1.6
     panel.set_ylim(low, high)
@@ -107,22 +163,29 @@ def finish(panel: Axes, run: FinishedRun, title: str, grey: list[tuple[str, Digi
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         panel.yaxis.set_minor_formatter(NullFormatter())
-    ends = []
-    for name, task, means in grey:
-        panel.plot(task.lengths, means, color="0.55", linestyle=(0, (4, 2)), linewidth=1, zorder=2)
-        ends.append((panel.transData.transform((1, means[-1]))[1] * 72 / panel.figure.dpi, last, means[-1], name))
-    label_ends(panel, ends)
-    for trained in sorted({task_of(result).train_length for result in run.cells}):
-        panel.axvline(trained, color="0.35", linewidth=0.7, zorder=1)
-        where = blended_transform_factory(panel.transData, panel.transAxes)
-        panel.text(
-            trained, 1.01, f"trained on {trained}", transform=where, fontsize=8, color="0.35", va="bottom", ha="center"
-        )
+    for trained in trained_on(run):
+        panel.axvline(trained, color="0.35", linewidth=0.6, zorder=1)
+    for _, task, means in told:
+        panel.plot(task.lengths, means, color="0.55", linestyle=(0, (4, 2)), linewidth=0.9, zorder=2)
 
 
-def label_ends(panel: Axes, ends: list[tuple[float, float, float, str]]) -> None:
-    """Names beside the ends of lines (height in points, x, y, name), from below upwards, none upon another."""
-    lowest = -math.inf
-    for height, x, y, name in sorted(ends):
+def trained_on(run: FinishedRun) -> list[int]:
+    """The lengths of training sequences, rising."""
+    return sorted({task_of(result).train_length for result in run.cells})
+
+
+def mark_training(panel: Axes, run: FinishedRun) -> None:
+    """Writes above a panel which lengths are those of training."""
+    where = blended_transform_factory(panel.transData, panel.transAxes)
+    for length in trained_on(run):
+        panel.text(length, 1.01, f"trained on {length}", transform=where, color="0.35", va="bottom", ha="center")
+
+
+def label_ends(panel: Axes, ends: list[tuple[str, float]]) -> None:
+    """Names beside the ends of lines, at (name, y), from below upwards, none upon another."""
+    lowest, points = -math.inf, 72 / panel.figure.dpi
+    for y, name in sorted((y, name) for name, y in ends):
+        height = panel.transData.transform((1, y))[1] * points
         lowest = max(height, lowest + 9)
-        panel.annotate(name, (x, y), (3, lowest - height), textcoords="offset points", va="center", fontsize=8, color="0.4")
+        place = {"xycoords": panel.get_yaxis_transform(), "textcoords": "offset points"}
+        panel.annotate(name, (1, y), (3, lowest - height), va="center", color="0.4", **place)

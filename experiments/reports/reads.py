@@ -6,34 +6,34 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from experiments.reports.figures import COLOURS, name_cell, quiet, save
+from experiments.reports.figures import COLOURS, WIDTH, label_cell, paper_style, quiet, save
 from experiments.reports.formats import number
 from experiments.reports.lengths import check as check
 from experiments.reports.results import FinishedRun
 from experiments.reports.trained import Trained, best_of_cell
 from nalu_jax.types import Array, Sequences
 
-MOST_PANELS = 24
+MOST_PANELS, MOST_ABREAST = 24, 4
 LOWEST, HIGHEST = -1.5, 10.5  # answers beyond are drawn at the edge
 ANSWERS = 400  # images that a network is asked about
 
 
+@paper_style
 def write(run: FinishedRun, folder: Path) -> None:
-    """Writes reads.png: what each cell's best seed predicts of a single image, a panel a cell.
+    """Writes reads.png and .pdf: what each cell's best seed predicts of a single image, a panel a cell.
 
     Of a sum or product its answers to test images of each digit and, in grey where its reader reads one number, that
     number; of counts a matrix, the digit downwards and the outputs across.
     """
-    networks = [best_of_cell(result, name_cell(result)) for result in run.cells[:MOST_PANELS]]
-    columns = min(len(networks), 5)
+    networks = [best_of_cell(result, label_cell(result)) for result in run.cells[:MOST_PANELS]]
+    columns = min(len(networks), MOST_ABREAST)
     rows = -(-len(networks) // columns)
-    figure = Figure(figsize=(2.35 * columns + 0.5, 2.45 * rows + 0.3), layout=ConstrainedLayoutEngine(h_pad=0.06))
+    figure = Figure(figsize=(WIDTH, (WIDTH - 0.6) / columns * rows + 0.22 * rows + 0.3), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel, network in zip(panels.flat, networks, strict=False):
         draw_reading(panel, network)
-        panel.set_title(f"{network.name}: {panel.get_title()}", fontsize=8.5)
+        panel.set_title(f"{network.name}\n{panel.get_title()}", fontsize=7.5)
     for panel in panels.flat[len(networks) :]:
         panel.set_visible(False)
     for row in panels:  # the first panel's label is that of its row
@@ -41,11 +41,12 @@ def write(run: FinishedRun, folder: Path) -> None:
     for panel in panels.flat:
         panel.label_outer()
     if images := [panel.images[0] for panel in panels.flat if panel.images]:
-        bar = figure.colorbar(images[0], ax=panels, shrink=0.9 / rows**0.5, ticks=[-1, 0, 1], pad=0.02)
-        bar.ax.tick_params(labelsize=7)
-        bar.set_label("mean answer", fontsize=8)
+        clips = max(np.abs(image.get_array()).max() for image in images) > 1
+        extend = "both" if clips else "neither"
+        bar = figure.colorbar(images[0], ax=panels, shrink=0.9 / rows**0.5, ticks=[-1, 0, 1], pad=0.02, extend=extend)
+        bar.set_label("mean answer, cut off at ±1" if clips else "mean answer")
     if len(run.cells) > MOST_PANELS:
-        figure.supxlabel(f"the first {MOST_PANELS} of {len(run.cells)} cells", fontsize=8, color="0.35")
+        figure.supxlabel(f"the first {MOST_PANELS} of {len(run.cells)} cells", color="0.35")
     save(figure, folder / "reads.png")
 
 
@@ -68,7 +69,7 @@ def draw_reading(panel: Axes, network: Trained) -> None:
     else:
         digits, z = np.asarray(totals)[0], read_by(network, batch.inputs.elements[..., asked])
         draw_answers(panel, digits, predicted[0], read=z[0] if len(z) == 1 else None)
-    panel.set_title(f"{100 * float(right):.0f} % right", fontsize=9)
+    panel.set_title(f"{100 * float(right):.0f} % right")
 
 
 def draw_counts(panel: Axes, digits: np.ndarray, predicted: np.ndarray) -> None:
@@ -79,9 +80,9 @@ def draw_counts(panel: Axes, digits: np.ndarray, predicted: np.ndarray) -> None:
     panel.imshow(mean, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     panel.set_xticks(range(len(predicted)))
     panel.set_yticks(range(10))
-    panel.tick_params(length=0, labelsize=7)
-    panel.set_xlabel("counted as", fontsize=8)
-    panel.set_ylabel("digit shown", fontsize=8)
+    panel.tick_params(length=0, labelsize=6)
+    panel.set_xlabel("counted as")
+    panel.set_ylabel("digit shown")
 
 
 def draw_answers(panel: Axes, digits: np.ndarray, predicted: np.ndarray, read: np.ndarray | None) -> None:
@@ -98,14 +99,13 @@ def draw_answers(panel: Axes, digits: np.ndarray, predicted: np.ndarray, read: n
         where = digits[beyond] + aside[beyond]
         panel.scatter(where, np.full(len(where), edge), s=9, alpha=0.45, color=COLOURS[1], marker=marker, linewidth=0)
     if inside.mean() < 0.5:
-        panel.text(4.5, 4.5, f"median {number(float(np.median(predicted)))}", ha="center", fontsize=8, color=COLOURS[1])
+        panel.text(4.5, 4.5, f"median {number(float(np.median(predicted)))}", ha="center", color=COLOURS[1])
     panel.set(xlim=(-0.6, 9.6), ylim=(LOWEST, HIGHEST))
     panel.set_xticks(range(0, 10, 3))
     panel.set_yticks(range(0, 10, 3))
-    panel.tick_params(labelsize=8)
     quiet(panel)
-    panel.set_xlabel("digit shown", fontsize=8)
-    panel.set_ylabel("answer (grey: reader)" if grey else "answer", fontsize=8)
+    panel.set_xlabel("digit shown")
+    panel.set_ylabel("answer (grey: reader)" if grey else "answer")
 
 
 def draw_points(panel: Axes, digits: np.ndarray, values: np.ndarray, color: str) -> tuple[np.ndarray, np.ndarray]:

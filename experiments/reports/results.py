@@ -15,7 +15,7 @@ from experiments.build import task_of
 from experiments.config import Config
 from experiments.faults import ConfigError, EnvironmentFault
 from experiments.grid import Cell, axes_of, cells
-from experiments.pages import REPORTS, missing_fields
+from experiments.pages import DEFAULTS, missing_fields
 from nalu_jax.storage.files import as_tuples, sha256, write_atomic
 from nalu_jax.storage.metrics import MetricsFile
 from nalu_jax.tasks.base import TaskSpec
@@ -175,7 +175,7 @@ def read_run(folder: Path, config: Config | None = None) -> FinishedRun:
         if missing := missing_fields(config):
             raise ConfigError(f"{folder} is no run of this version: its config.json lacks {', '.join(missing)}")
         if "reports" not in config:
-            config.reports = REPORTS
+            config.reports = DEFAULTS["reports"]
     axes, shared = axes_of(config), read_csv(folder / "seeds.csv") if (folder / "seeds.csv").exists() else []
     found = []
     for cell in cells(config):
@@ -186,7 +186,7 @@ def read_run(folder: Path, config: Config | None = None) -> FinishedRun:
             rows = read_csv(files.seeds)
         else:
             result = {}
-            rows = [row for row in shared if all(row.get(axis) == str(value) for axis, value in values.items())]
+            rows = [row for row in shared if all(row.get(axis) == str(plain(value)) for axis, value in values.items())]
         if rows:
             task = task_of(cell.config)
             rows = [{name: value for name, value in row.items() if name not in values} for row in rows]

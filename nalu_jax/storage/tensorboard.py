@@ -14,11 +14,14 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
+from nalu_jax.registry import WRITERS
+
 # TensorBoard's server keeps a thousand points a tag and drops others at random.
 POINTS = 1000
 FLUSH_SECONDS = 5.0
 
 
+@WRITERS.register("tensorboard")
 class TensorBoard:
     """A folder's event files: a view of the metrics file that can be made anew from it at any time.
 
