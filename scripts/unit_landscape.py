@@ -24,7 +24,7 @@ FUNCTIONS: dict[str, Callable] = {"add": np.add, "sub": np.subtract, "mul": np.m
 COMPARISON = "greater"  # what stands for a unit without operations
 VALUES = (-20.0, -1.0, 0.0, 1.0, 20.0)  # that an ideal parameter may have: discrete weights, saturated parameters
 SAMPLES, SEEDS = 64, 40
-CHUNKS = 512, 4096  # thetas at once
+CHUNK = 1024  # thetas at once
 EXACT = 1e-6  # mean squared error up to which an operation counts as computed
 FLOOR, CEILING = 1e-6, 1e2  # the scale of errors in the pictures
 
@@ -76,10 +76,9 @@ def van_der_corput(base: int) -> np.ndarray:
 
 
 def in_chunks(function: Callable[[Any], Any], thetas: np.ndarray) -> np.ndarray:
-    """A function of one θ at thetas [K, numbers]: [K, ...], in chunks of two sizes so that units share what is compiled."""
-    chunk = CHUNKS[len(thetas) > CHUNKS[0]]
-    padded = np.concatenate([thetas, np.repeat(thetas[:1], -len(thetas) % chunk, axis=0)]).astype(np.float32)
-    pieces = [np.asarray(jax.vmap(function)(piece)) for piece in padded.reshape(-1, chunk, thetas.shape[1])]
+    """A function of one θ at thetas [K, numbers]: [K, ...], in chunks of one size, for which JAX compiles once."""
+    padded = np.concatenate([thetas, np.repeat(thetas[:1], -len(thetas) % CHUNK, axis=0)]).astype(np.float32)
+    pieces = [np.asarray(jax.vmap(function)(piece)) for piece in padded.reshape(-1, CHUNK, thetas.shape[1])]
     return np.concatenate(pieces)[: len(thetas)]
 
 
@@ -107,15 +106,17 @@ class Leaf(NamedTuple):
     def planted(self) -> np.ndarray:
         """What the parameter may be at an ideal: [choices, entries].
 
-        Of a bounded one all combinations; an unbounded one is saturated or 0, or 1 in all entries, or has a minus in the last.
+        Of a bounded one all combinations. An unbounded one is 0 or ±20 if it is a scalar; a vector is 0, 1 or 20, or 1 or 20
+        with a minus in the last entry, or ±20 in the first entry and 0 in the others.
         """
         count = len(self.places)
         if math.isfinite(self.lower):
             return np.array(list(itertools.product(self.values, repeat=count)))
+        first = np.eye(count)[:1]
         if count == 1:
-            return np.array([[-20.0], [0.0], [20.0]])
-        difference = np.append(np.ones(count - 1), -1.0)
-        return np.concatenate([np.outer((0.0, 1.0, 20.0, -20.0), np.ones(count)), np.outer((1.0, 20.0, -20.0), difference)])
+            return np.concatenate([0 * first, 20 * first, -20 * first])
+        equal, opposite = np.ones((1, count)), np.append(np.ones(count - 1), -1.0)[None]
+        return np.concatenate([0 * first, equal, 20 * equal, opposite, 20 * opposite, 20 * first, -20 * first])
 
 
 class Cut(NamedTuple):
@@ -204,9 +205,9 @@ class Landscape:
 
     @functools.cache  # noqa: B019, a landscape lives as long as one picture
     def planted_outputs(self, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs in the range and then in a wide one, [2, 2 SAMPLES], and the outputs there, [combinations, 2 SAMPLES]."""
+        """Inputs, half in the range and half in a wide one, [2, SAMPLES], and the outputs there, [combinations, SAMPLES]."""
         wide = Problem("", 0.1 if self.unit.positive_inputs else -3.0, 3.0)
-        x = np.concatenate([Problem("", low, high).inputs(), wide.inputs()], axis=1)
+        x = np.concatenate([problem.inputs()[:, : SAMPLES // 2] for problem in (Problem("", low, high), wide)], axis=1)
         return x, self.outputs(self.planted, x, training=True)
 
     def ideal(self, problem: Problem) -> np.ndarray:
@@ -219,7 +220,7 @@ class Landscape:
         scores = decades(near.mean(1), EXACT / 10) + 0.02 * decades(far.mean(1), EXACT / 10)
         scores += 0.01 * np.count_nonzero(self.planted, axis=1) + 1e-5 * np.abs(self.planted).sum(1)
         best = self.planted[np.argmin(scores)]
-        evaluated = squared_errors(self.outputs(best[None], x, training=False), problem.targets(x))[0, :SAMPLES].mean()
+        evaluated = squared_errors(self.outputs(best[None], x, training=False), problem.targets(x))[0, : SAMPLES // 2].mean()
         loss = max(near[np.argmin(scores)].mean(), evaluated)
         if problem.operation in self.unit.operations and not loss <= EXACT:
             raise ValueError(
@@ -230,9 +231,11 @@ class Landscape:
 
     def window(self, leaf: Leaf, ideal: np.ndarray) -> tuple[float, float]:
         """How far a parameter is varied: over its interval; where it has none, over one that holds the starts."""
+        if math.isfinite(leaf.lower):
+            return leaf.lower, leaf.upper
         small = np.abs(ideal[leaf.places]).max() <= 1
         reach = max(2.0 if small else 8.0, math.ceil(np.abs(self.starts[:, leaf.places]).max()))
-        return max(leaf.lower, -reach), min(leaf.upper, reach)
+        return -reach, reach
 
     def cut(self, place: int, ideal: np.ndarray, problem: Problem, points: int = 241) -> Cut:
         """The loss along one number."""
