@@ -177,12 +177,14 @@ def has(config: Config, path: str) -> bool:
 
 
 def set_at(config: Config, path: str, value: Any) -> None:
-    """Sets the value at a path, the field being new or not."""
+    """Sets the value at a path, the field being new or not, whatever its type was."""
     *sections, field = path.split(".")
     for name in sections:
         if name not in config:
             config[name] = ConfigDict()
         config = config[name]
+    if field in config:
+        del config[field]  # ml_collections would make a float of a whole number in its place
     config[field] = value
 
 

@@ -33,9 +33,9 @@ def check_devices() -> None:
     """Raises EnvironmentFault if jax has no device, as where JAX_PLATFORMS names one that this machine has not."""
     try:
         jax.devices()
-    except RuntimeError as error:
-        asked = os.environ.get("JAX_PLATFORMS", "")
-        raise EnvironmentFault(f"JAX_PLATFORMS={asked}: jax finds no such device here ({error})") from error
+    except (RuntimeError, AssertionError) as error:  # jax asserts where it has no plugin for an accelerator that it knows
+        asked, reason = os.environ.get("JAX_PLATFORMS", ""), str(error) or "there is no plugin for it"
+        raise EnvironmentFault(f"JAX_PLATFORMS={asked}: jax finds no such device here ({reason})") from error
 
 
 def source() -> str:

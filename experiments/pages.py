@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.config import Config
+from experiments.config import Config, set_at
 from experiments.faults import ConfigError
 from nalu_jax.registry import nearest
 
@@ -103,7 +103,7 @@ def load(page: str) -> Config:
         if name not in config:
             config[name] = default
     for section, name, value in list(fields(config)):
-        section[name] = plain(name, value)
+        set_at(section, name, plain(name, value))
     return config
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+import nalu_jax
 from experiments import experiment
 from experiments.pages import CONFIGS, shipped
 from experiments.run import FLAGS, main
@@ -350,3 +352,170 @@ def test_the_c_locale_is_enough():
     said = process(QUICKSTART, "--config.num_steps=3e9", env=locale)
     assert said.returncode == 2
     assert_one_line_of_error(said.stderr, "num_steps must be below 2³¹")
+
+
+# Names, files and machines
+
+
+def test_a_shipped_page_goes_by_its_name_from_anywhere(tmp_path):
+    for page in ("quickstart", "static_arithmetic:simple", "configs/quickstart.py"):
+        said = subprocess.run(
+            [*RUN, f"--config={page}", "--show_config"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert (said.returncode, said.stderr) == (0, "") and "--config.num_seeds=" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "means"),
+    [
+        ("lr=0.5", "optimizer.learning_rate=0.5"),
+        ("steps=7", "num_steps=7"),
+        ("optimizer.lr=2", "optimizer.learning_rate=2.0"),
+        ("hidden_size=3", "network.hidden_size=3"),
+        ("batch=5", "learner.batch_size=5"),
+        ("seeds=9", "num_seeds=9"),
+    ],
+)
+def test_a_name_that_one_field_has_and_an_alias_stand_for_its_path(command, typed, means):
+    said = command(QUICKSTART, f"--config.{typed}", "--show_config")
+    assert (said.code, said.err) == (0, "") and f"--config.{means}\n" in said.out
+
+
+def test_flags_from_a_file_are_those_of_the_command_line(command, tmp_path):
+    (tmp_path / "flags").write_text(f"{QUICKSTART}\n--config.num_seeds=9\n--config.grid.unit=nac\n")
+    said = command(f"--flagfile={tmp_path / 'flags'}", "--show_config", "--config.num_steps=7")
+    assert said.code == 0 and {"--config.num_seeds=9", "--config.grid.unit=nac", "--config.num_steps=7"} <= set(
+        said.out.split()
+    )
+
+
+def test_a_tilde_is_the_home_of_the_user(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(CONFIGS / "quickstart.py", tmp_path / "page.py")
+    with pytest.raises(Training):
+        command("--config=~/page.py", "--workdir=~/runs/x")
+    assert (tmp_path / "runs" / "x" / "config.json").exists() and not (ROOT / "~").exists()
+
+
+def test_units_are_listed_with_their_paper_names_operations_and_sources(command):
+    said = command("--list_units")
+    assert said.code == 0
+    assert re.search(
+        r"^nac_mul +NAC• +mul div +Trask et al\. 2018$", "\n".join(map(str.rstrip, said.out.splitlines())), re.M
+    )
+    assert all(f"{name} " in said.out for name in registered("UNITS"))
+
+
+def registered(registry):
+    """The names of a registry."""
+    import nalu_jax.registry
+
+    return list(getattr(nalu_jax.registry, registry))
+
+
+def test_the_version_is_that_of_the_package(command):
+    assert command("--version") == (0, f"nalu_jax {nalu_jax.__version__}\n", "")
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpuu"])
+def test_a_device_that_the_machine_has_not_is_said_in_a_sentence(tmp_path, platform):
+    said = process(QUICKSTART, f"--workdir={tmp_path / 'run'}", env={"JAX_PLATFORMS": platform})
+    assert said.returncode == 3
+    assert_one_line_of_error(said.stderr, f"JAX_PLATFORMS={platform}", "no such device")
+    assert not (tmp_path / "run").exists()
+
+
+TINY = [
+    QUICKSTART,
+    "--config.num_seeds=2",
+    "--config.num_steps=100",
+    "--config.grid.unit=linear",
+    "--config.grid.operation=add",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("environment", "stdout"),
+    [
+        ({"PYTHONIOENCODING": "ascii"}, "pipe"),
+        ({"JAX_NUMPY_DTYPE_PROMOTION": "strict"}, "pipe"),
+        ({}, "closed"),
+        ({}, "full"),
+    ],
+    ids=["ascii", "strict promotion", "closed", "full"],
+)
+def test_a_run_goes_to_its_end_whatever_its_output_and_promotion_of_types(tmp_path, environment, stdout):
+    folder = tmp_path / "run"
+    redirection = {"pipe": "", "closed": " >&-", "full": " > /dev/full"}[stdout]
+    line = " ".join(map(shlex.quote, [*RUN, *TINY, f"--workdir={folder}"])) + redirection
+    said = subprocess.run(["bash", "-c", line], cwd=ROOT, env=os.environ | environment, capture_output=True, timeout=120)
+    assert (said.returncode, said.stderr) == (0, b"")
+    assert (folder / "complete").exists() and (not said.stdout or b"linear" in said.stdout)
+
+
+@pytest.mark.parametrize("setting", ["learner.batch_size=1e15", "task.input_size=1e9"])
+def test_what_does_not_fit_into_memory_is_refused_with_the_bytes(command, tmp_path, setting):
+    said = command(*TINY, f"--config.{setting}", f"--workdir={tmp_path / 'run'}")
+    assert said.code == 3
+    assert_one_line_of_error(said.err, "a training batch of one seed takes", "bytes, and this machine has")
+
+
+# Pages of one's own
+
+
+def page_with(tmp_path, change):
+    """The quickstart with a line more before its end; ml_collections itself would refuse another type for a field."""
+    text = (CONFIGS / "quickstart.py").read_text(encoding="utf-8")
+    lines = ("with config.ignore_type():", f"    {change}", "return config")
+    text = text.replace("    return config", "\n".join(f"    {line}" for line in lines))
+    (tmp_path / "page.py").write_text(f"import numpy as np\n{text}", encoding="utf-8")
+    return f"--config={tmp_path / 'page.py'}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "config.grid.learning_rate = tuple(np.logspace(-3, -2, 2))",
+        "config.num_seeds = np.int64(4)",
+        "config.grid.learning_rate = np.array([1e-3, 1e-2])",
+        "config.optimizer.learning_rate = 1",
+        "config.num_steps = 1e3",
+        "config.task.interpolation_range = [1, 2]",
+    ],
+)
+def test_numbers_of_numpy_lists_and_whole_numbers_are_as_good_as_pythons_floats(command, tmp_path, change):
+    with pytest.raises(Training):
+        command(page_with(tmp_path, change), f"--workdir={tmp_path / 'run'}")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("config.num_seeds = 'four'", ("config.num_seeds must be a whole number, got 'four'",)),
+        ("config.optimizer.learning_rate = 'fast'", ("config.optimizer.learning_rate must be a number, got 'fast'",)),
+        ("config.optimizer.learning_rate = None", ("learning_rate must be a number, a text", "got None")),
+        ("config.grid.unit = (1, 2)", ("1",)),
+        ("config.grid.learning_rate = ('fast',)", ("config.optimizer.learning_rate must be a number, got 'fast'",)),
+        ("config.task.beyond_training = 3", ("config.task.beyond_training must be true or false, got 3",)),
+        ("config.num_seeds = True", ("config.num_seeds must be a whole number, got True",)),
+        ("config.reports = 'summary'", ("config.reports must be a tuple, got 'summary'",)),
+        ("config.unit.epsilon = object()", ("epsilon must be a number, a text",)),
+        ("import sys; sys.exit(0)", ("line", "SystemExit")),
+        ("config.network.hidden_size = 2.5", ("hidden_size must be a positive integer, got 2.5",)),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_in_a_sentence(command, tmp_path, change, words):
+    said = command(page_with(tmp_path, change), f"--workdir={tmp_path / 'run'}")
+    assert said.code == 2
+    assert_one_line_of_error(said.err, *words)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("text", ["x = '\0'", "def get_config(a, b):\n    pass", "def get_config():\n    return 3"])
+def test_a_page_that_is_none_is_refused_in_a_sentence(command, tmp_path, text):
+    (tmp_path / "page.py").write_text(text)
+    said = command(f"--config={tmp_path / 'page.py'}")
+    assert said.code == 2
+    assert_one_line_of_error(said.err, "page.py")

@@ -66,7 +66,13 @@ def make_optimizer(chain: Chain, learning_rate: Any, **swept: Any) -> optax.Grad
         steps = optax.chain(optax.clip(numbers["clip_value"]), steps)
     if "clip_norm" in numbers:
         steps = optax.chain(optax.clip_by_global_norm(numbers["clip_norm"]), steps)
-    return steps
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        # Optax raises a float to the power of an integer count, whatever the promotion of types that is asked for.
+        with jax.numpy_dtype_promotion("standard"):
+            return steps.update(updates, state, params)
+
+    return optax.GradientTransformation(steps.init, update)
 
 
 def scheduled(chain: Chain, rate: Any, end: Any) -> Any:
