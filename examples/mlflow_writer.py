@@ -4,8 +4,8 @@
     python -m experiments.run --config=examples/mlflow_writer.py --workdir=runs/mlflow
     mlflow ui --backend-store-uri runs/mlflow.mlflow       (with the whole of mlflow)
 
-The store is MLFLOW_TRACKING_URI, or a folder beside the run. The same twenty lines with other calls are a writer for Weights &
-Biases or Aim. A writer that fails is left out, and training goes on.
+The store is MLFLOW_TRACKING_URI, or a folder beside the run. The same twenty lines with other calls are a writer for Weights
+& Biases or Aim. A writer that fails is left out, and training goes on.
 """
 
 import os

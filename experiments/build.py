@@ -19,7 +19,7 @@ from nalu_jax.learners.optimizers import make_optimizer
 from nalu_jax.learners.reinit import with_reinit
 from nalu_jax.learners.supervised import declared_penalties
 from nalu_jax.networks.layers import unit_of
-from nalu_jax.recipes import NUMBERS, Chain, Optimizer, Penalty, Reinit
+from nalu_jax.recipes import NUMBERS, UNSET, Chain, Optimizer, Penalty, Reinit
 from nalu_jax.registry import LEARNERS, NETWORKS, TASKS
 from nalu_jax.tasks.base import TaskSpec
 from nalu_jax.training.distributed import Layout, by_seed, layout_for, pad_seeds, place, replicated, seed_mesh
@@ -109,7 +109,8 @@ def build(cell: Cell, together: int = 1) -> Job:
     network = network_of(config, task)
     with naming("optimizer"):
         optimizer = Optimizer(**config.optimizer.to_dict())
-        swept = [name for name in NUMBERS[1:] if name in cell.axes and axis_path(config, name) == f"optimizer.{name}"]
+        axes = [name for name in NUMBERS[1:] if name in cell.axes and axis_path(config, name) == f"optimizer.{name}"]
+        swept = [name for name in axes if getattr(optimizer, name) != UNSET.get(name)]
         chain = optimizer.without(swept, schedule.num_steps)
         make_optimizer(chain, optimizer.learning_rate, **{name: getattr(optimizer, name) for name in swept})
     with naming("reinit"):

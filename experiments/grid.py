@@ -12,7 +12,7 @@ from experiments.config import Config, axis_path, set_at
 from experiments.faults import ConfigError
 from experiments.recipe import completed
 from experiments.schema import conform
-from nalu_jax.recipes import NUMBERS
+from nalu_jax.recipes import NUMBERS, UNSET
 from nalu_jax.registry import TASKS, UNITS, UnknownName
 from nalu_jax.units.base import Unit
 
@@ -120,9 +120,13 @@ def groups(config: Config, grid: list[Cell]) -> list[list[Cell]]:
     of_optimizer = [f"optimizer.{field}" for field in NUMBERS]
     numbers = (*of_optimizer, "penalties.", *(f"task.{field}" for field in of_task))
     paths = {axis: axis_path(config, axis) for axis in axes_of(config)}
+
+    def is_number(axis: str, value: Any) -> bool:
+        return paths[axis].startswith(numbers) and not (paths[axis] in of_optimizer and value == UNSET.get(axis))
+
     together: dict[tuple, list[Cell]] = {}
     for cell in grid:
-        kept = [(axis, np.shape(value) if paths[axis].startswith(numbers) else value) for axis, value in cell.axes.items()]
+        kept = [(axis, np.shape(value) if is_number(axis, value) else value) for axis, value in cell.axes.items()]
         together.setdefault(tuple(kept), []).append(cell)
     return list(together.values())
 

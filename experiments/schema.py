@@ -1,12 +1,13 @@
 """The types of fields, where they are known: a page, as any Python file, may give a field a value of another type."""
 
 import dataclasses
+import functools
 from typing import Any
 
 from experiments import recipe
 from experiments.config import Config, leaves, set_at
 from experiments.faults import ConfigError
-from nalu_jax.registry import TASKS
+from nalu_jax.registry import TASKS, UNITS
 
 # A value of each field's type, of the fields that all pages have.
 OF_PAGES: dict[str, Any] = {
@@ -23,13 +24,21 @@ def conform(config: Config) -> None:
 
     Raises ConfigError for a value that is of another type.
     """
-    known = TASKS[config.task.name] if config.task.get("name") in TASKS else None
-    of_task = {field.name: BY_ANNOTATION.get(field.type) for field in dataclasses.fields(known)} if known else {}  # pyright: ignore
     for path, value in list(leaves(config)):
-        section, _, field = path.partition(".")
-        expected = of_task.get(field) if section == "task" and field in of_task else OF_PAGES.get(path, recipe.example(path))
-        if expected is not None:
-            set_at(config, path, converted(f"config.{path}", value, expected))
+        expected = value_of_type(path, config.task.get("name", ""), len(UNITS))
+        if expected is not None and (right := converted(f"config.{path}", value, expected)) is not value:
+            set_at(config, path, right)
+
+
+@functools.cache
+def value_of_type(path: str, task: str, units: int) -> Any:
+    """A value of the type of a field, None where it is not known, given the task and how many units there are."""
+    del units  # one more may have a field more
+    section, _, field = path.partition(".")
+    if section == "task" and task in TASKS:
+        fields: Any = dataclasses.fields(TASKS[task])  # pyright: ignore[reportArgumentType]
+        return {known.name: BY_ANNOTATION.get(known.type) for known in fields}.get(field)
+    return OF_PAGES.get(path, recipe.example(path))
 
 
 def converted(field: str, value: Any, expected: Any) -> Any:

@@ -162,21 +162,20 @@ class Optimizer:
     def without(self, swept: Collection[str] = (), num_steps: int = 0) -> Chain:
         """The optimizer without its learning rate and the numbers that are swept, in a run of so many steps.
 
-        Raises ValueError for a warm-up that is longer than the run, and for a swept number that is not set.
+        Raises ValueError for a warm-up that is longer than the run.
         """
         scheduled = self.schedule != "constant" or self.warmup_steps > 0
         if scheduled and self.warmup_steps >= num_steps:
             raise ValueError(f"warmup_steps must be less than num_steps, which is {num_steps}, got {self.warmup_steps}")
-        unset = {"momentum": OWN, "decay": OWN, "eps": OWN, "clip_norm": DISABLED, "clip_value": DISABLED}
-        for name in swept:
-            refuse_unless(getattr(self, name) != unset.get(name), name, getattr(self, name), "set where it is swept")
-        constants = {name: getattr(self, name) for name, none in unset.items() if getattr(self, name) != none}
+        constants = {name: getattr(self, name) for name, none in UNSET.items() if getattr(self, name) != none}
         if self.schedule != "constant":
             constants["end_factor"] = self.end_factor
         kept = tuple((name, value) for name, value in constants.items() if name not in swept)
         return Chain(self.name, self.schedule, self.warmup_steps, num_steps if scheduled else 0, self.gate_turn, kept)
 
 
+# What numbers of an Optimizer are where they are not set; a program without them is another one.
+UNSET = {"momentum": OWN, "decay": OWN, "eps": OWN, "clip_norm": DISABLED, "clip_value": DISABLED}
 # The fields of an Optimizer that programs may take as arguments.
 NUMBERS = ("learning_rate", "end_factor", "momentum", "decay", "eps", "clip_norm", "clip_value")
 

@@ -144,8 +144,8 @@ def test_what_a_cell_was_given_reaches_the_hyperparameters_of_its_job():
     changes = ("penalties.sparsity.weight=0.5", "penalties.sparsity.end=7e3", "optimizer.learning_rate=3e-2")
     [cell] = grid_of(QUICKSTART, "grid.unit=nau", "grid.operation=sub", *changes)
     job = build.build(cell)
-    learning_rate, penalties = job.problem().hyperparameters
-    assert learning_rate == np.float32(3e-2)
+    learning_rate, penalties, swept = job.problem().hyperparameters
+    assert learning_rate == np.float32(3e-2) and swept == {}
     [(name, penalty)] = penalties.items()
     kinds = {field: (value.dtype.name, value.item()) for field, value in penalty.items()}
     assert name == "sparsity" and kinds == {

@@ -237,11 +237,13 @@ def test_the_cells_config_json_says_what_was_run_and_where(finished, cell):
     unit, operation = cell.split("-")
     config, environment = described["config"], described["environment"]
     assert (config["unit"]["name"], config["task"]["operation"], config["num_seeds"]) == (unit, operation, SEEDS)
-    rest = {"clip_norm": 0.0, "clip_value": 0.0, "gate_turn": 0}
+    rest = {"clip_norm": 0.0, "clip_value": 0.0, "gate_turn": 0, "schedule": "constant", "end_factor": 0.0}
+    rest |= {"warmup_steps": 0, "momentum": -1.0, "decay": -1.0, "eps": -1.0}
     assert config["optimizer"] == {"name": "adam", "learning_rate": 0.03} | rest
     assert config["penalties"] == {} and config["reinit"]["check_every"] == 0
     assert "grid" not in config
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")}
+    assert re.fullmatch(r"[0-9a-f]{12}", environment["source"])
     assert environment["versions"] == versions | {"python": platform.python_version()}
     assert environment["devices"] == {"kind": "cpu", "platform": "cpu", "count": 2}
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
@@ -334,7 +336,7 @@ def test_the_pictures_are_pictures_with_something_on_them(finished, name):
     coloured = np.ptp(pixels.astype(int), axis=-1) > 60
     for rows in (slice(0, height // 2), slice(height // 2, height)):
         for columns in (slice(0, width // 2), slice(width // 2, width)):
-            assert coloured[rows, columns].mean() > 0.003
+            assert coloured[rows, columns].mean() > 0.0004
 
 
 @pytest.mark.parametrize(("name", "rows"), [("summary", len(ALL_CELLS)), ("scores", 2 * len(OPERATIONS))])

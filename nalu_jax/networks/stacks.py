@@ -51,6 +51,28 @@ def two_layer(
     )
 
 
+@NETWORKS.register("mlp")
+def mlp(unit: str, options: Mapping[str, Any], *, outputs: int, hidden_size: int, hidden_layers: int) -> nn.Module:
+    """A deep network of one unit, on columns: [in, n] → [hidden_size, n] → … → [outputs, n].
+
+    The last layer is the unit's partner where it has one: behind dense layers with an activation a linear one. Trask et al.
+    2018, section 1.1, has three hidden layers of eight.
+
+    Args:
+      unit: the unit of all layers.
+      options: options of all units (``layers.make_unit``).
+      outputs: numbers of an answer.
+      hidden_size: outputs of each hidden layer.
+      hidden_layers: their number.
+
+    Raises ValueError for an unknown unit or a size that is not a positive integer.
+    """
+    hidden_size, hidden_layers = positive("hidden_size", hidden_size), positive("hidden_layers", hidden_layers)
+    last = make_unit(unit, outputs, options).last_layer or unit
+    layers = [make_unit(unit, hidden_size, options) for _ in range(hidden_layers)]
+    return nn.Sequential((*layers, make_unit(last, outputs, options)))
+
+
 @NETWORKS.register("single")
 def single(unit: str, options: Mapping[str, Any], *, outputs: int) -> nn.Module:
     """One unit and nothing else, on columns: [in, n] → [outputs, n]. The "single module" of Mistry, Farrahi & Hare 2022.

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from nalu_jax import functional as F
-from nalu_jax.initializers import Initializer, scaled_uniform
+from nalu_jax.initializers import Initializer, scaled_uniform, torch_default
 from nalu_jax.registry import UNITS
 from nalu_jax.types import Array
 from nalu_jax.units.base import Unit
@@ -60,11 +60,23 @@ class Linear(Unit):
     """Linear map with bias: y = W x + b, W Glorot uniform and b = 0 at the start.
 
     A baseline of Trask et al. 2018 and of the papers since, "Linear" or "None" in their tables.
+
+    Attributes:
+      kernel_init: draws W.
+      start: "published", or "torch" for W, b ~ U(-1 / √in, 1 / √in), as PyTorch's dense layers start.
+
+    Raises ValueError for another start.
     """
 
     label: ClassVar[str] = "Linear"
 
     kernel_init: Initializer = GLOROT
+    start: str = "published"
+
+    def __post_init__(self):
+        if self.start not in ("published", "torch"):
+            raise ValueError(f"start must be published or torch, got {self.start!r}")
+        super().__post_init__()
 
     @nn.compact
     def columns(self, x: Array) -> Array:
@@ -73,8 +85,10 @@ class Linear(Unit):
 
     def affine(self, x: Array) -> Array:
         """W x + b, to be called inside a compact method: [in, ...] → [features, ...]."""
-        w = self.param("w", self.kernel_init, (x.shape[0], self.features), self.param_dtype)
-        b = self.param("b", nn.initializers.zeros, (self.features,), self.param_dtype)
+        published = self.start == "published"
+        w_init, b_init = (self.kernel_init, nn.initializers.zeros) if published else (torch_default(x.shape[0]),) * 2
+        w = self.param("w", w_init, (x.shape[0], self.features), self.param_dtype)
+        b = self.param("b", b_init, (self.features,), self.param_dtype)
         self.weight("W", w)
         x, w, b = self.promote(x, w, b)
         return F.linear(x, w) + F.expand_like(b, x)
