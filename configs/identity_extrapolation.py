@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     config.learner.batch_size = 10  # all numbers of training
     config.learner.generator = "auto"  # of what units draw while they train
 
-    config.reports = ("identity", "curves")
+    config.reports = ("identity", "summary", "curves")
 
     config.unit = ConfigDict()
     config.unit.start = "torch"  # of dense layers; or published: He's or Glorot's weights, and biases of 0

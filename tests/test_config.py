@@ -373,6 +373,8 @@ def changes_for(page):
             return [*(change for change in IMAGE_CHANGES if "dropout" not in change), "--config.grid.unit=nau,linear"]
         part = "units" if "nac" not in load(page).grid else "nac"
         return [*IMAGE_CHANGES, f"--config.grid.{part}.unit=nau,nalu", f"--config.parts={part}"]
+    if "identity" in page:  # its ranges are of whole numbers, and it has no operations
+        return [change for change in MANY_CHANGES if not re.search(r"range|operation", change)]
     return MANY_CHANGES if "single_unit" in page else MANY_CHANGES + MORE_CHANGES
 
 

@@ -73,7 +73,7 @@ def rows(run: FinishedRun) -> list[dict[str, str]]:
                 "activation": UNITS[result.cell.config.unit.name](1).label,
                 "MAE": f"{number(mean)} [{number(mean - half)}, {number(mean + half)}]",
                 "median": number(float(np.median(errors))),
-                "share": f"{100 * mean / zero:.1f} %",
+                "share": f"{100 * mean / zero:.1f} %" if np.isfinite(mean) else "∞",
                 "published": printed.get(result.cell.config.unit.name, "–"),
             }
         )
