@@ -329,3 +329,18 @@ def test_bounded_parameters_are_arguments_of_an_exported_program():
     program = jax.jit(lambda params, x: unit.apply({"params": params}, x))
     read = jax.export.deserialize(jax.export.export(program)(params, X).serialize())
     np.testing.assert_array_equal(read.call(params, X), program(params, X))
+
+
+# Penalties and weights under Flax's transformations
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_penalties_and_weights_come_out_of_nn_vmap_where_their_axis_is_named(named):
+    axes = {"params": 0} | ({"penalties": 0, "weights": 0} if named else {})
+    three = nn.vmap(UNITS["nmu"], in_axes=None, axis_size=3, variable_axes=axes, split_rngs={"params": True})(2)
+    variables = three.init(jax.random.key(0), X)
+    _, declared = three.apply(variables, X, mutable=["penalties", "weights"])
+    if named:
+        assert declared["penalties"]["sparsity"].shape == (3,) and declared["weights"]["W"].shape == (3, 3, 2)
+    else:
+        assert declared == {}

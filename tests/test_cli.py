@@ -439,12 +439,11 @@ TINY = [
 @pytest.mark.parametrize(
     ("environment", "stdout"),
     [
-        ({"PYTHONIOENCODING": "ascii"}, "pipe"),
-        ({"JAX_NUMPY_DTYPE_PROMOTION": "strict"}, "pipe"),
+        ({"PYTHONIOENCODING": "ascii", "JAX_NUMPY_DTYPE_PROMOTION": "strict"}, "pipe"),
         ({}, "closed"),
         ({}, "full"),
     ],
-    ids=["ascii", "strict promotion", "closed", "full"],
+    ids=["ascii and strict promotion", "closed", "full"],
 )
 def test_a_run_goes_to_its_end_whatever_its_output_and_promotion_of_types(tmp_path, environment, stdout):
     folder = tmp_path / "run"

@@ -14,6 +14,7 @@ import pytest
 from experiments.faults import ConfigError
 from experiments.pages import CONFIGS
 from experiments.reports import identity
+from experiments.reports.formats import number
 from nalu_jax.networks.stacks import mlp
 from nalu_jax.registry import TASKS, UNITS
 from nalu_jax.tasks.identity_extrapolation import IdentityExtrapolation
@@ -21,9 +22,15 @@ from nalu_jax.tasks.identity_extrapolation import IdentityExtrapolation
 SPEC = IdentityExtrapolation()
 
 
+def targets_by_hand(spec, task_state, batch):
+    """What test_tasks.py holds the targets of every batch against."""
+    return np.asarray(batch.inputs)
+
+
 def test_a_batch_of_ten_holds_every_number_of_training_and_the_test_a_thousand_on_each_side():
     batch = SPEC.task.sample(jax.random.key(0), (), 10)
-    np.testing.assert_array_equal(batch.inputs, [np.arange(-5, 5)])
+    np.testing.assert_array_equal(np.sort(batch.inputs), [np.arange(-5, 5)])
+    assert len(set(np.asarray(SPEC.task.sample(jax.random.key(1), (), 4).inputs)[0].tolist())) == 4
     np.testing.assert_array_equal(batch.targets, batch.inputs)
     test = SPEC.task.evaluations(())["extrapolation"]
     assert test.inputs.shape == (1, 2000) and test.inputs[0, 0] == -1000 and test.inputs[0, -1] == 999
@@ -72,7 +79,7 @@ def test_the_report_refuses_another_task():
 
 @pytest.mark.slow
 def test_a_run_ends_with_the_table_of_the_paper_beside_it_and_a_picture(tmp_path):
-    settings = {"num_seeds": 8, "num_steps": 3000, "grid.unit": "hardtanh,relu,linear,nac", "reports": "identity"}
+    settings = {"num_seeds": 8, "num_steps": 3000, "grid.unit": "hardtanh,linear", "reports": "identity"}
     flags = [f"--config.{field}={value}" for field, value in settings.items()]
     page = CONFIGS / "identity_extrapolation.py"
     command = [sys.executable, "-m", "experiments.run", f"--config={page}", f"--workdir={tmp_path / 'run'}", *flags]
@@ -80,11 +87,11 @@ def test_a_run_ends_with_the_table_of_the_paper_beside_it_and_a_picture(tmp_path
     assert (done.returncode, done.stderr) == (0, "")
     table = {line.split()[0]: line for line in done.stdout.splitlines() if "%" in line}
     assert re.search(r"495\.47$", table["Hardtanh"].rstrip()) and re.search(r"<0\.0001$", table["Linear"].rstrip())
-    for unit, low, high in (("hardtanh", 494, 497), ("linear", 0, 0.01), ("relu", 5, 300)):
+    for unit, low, high in (("hardtanh", 494, 497), ("linear", 0, 0.01)):
         with open(tmp_path / "run" / unit / "seeds.csv", newline="") as file:
             errors = [float(row["extrapolation_mae"]) for row in csv.DictReader(file)]
         assert low <= np.mean(errors) <= high
-        assert f"{np.mean(errors):#.3g}".rstrip("0")[:3] in table[UNITS[unit](1).label]
+        assert f"{number(np.mean(errors))} [" in table[UNITS[unit](1).label]
     assert (tmp_path / "run" / "identity.png").exists() and (tmp_path / "run" / "identity.pdf").exists()
     kept = json.loads((tmp_path / "run" / "linear" / "result.json").read_text())["predictors"]
     assert kept["always zero"]["extrapolation_mae"] == 500.0

@@ -21,9 +21,9 @@ pytestmark = pytest.mark.slow
 RUN = [sys.executable, "-m", "experiments.run"]
 SMALL = [f"--config.{change}" for change in ("num_seeds=4", "num_steps=6", "eval_every=2", "learner.batch_size=2")]
 DENSE = [*SMALL, "--config.task.lengths=1,10,30", "--config.task.num_sequences=40"]
-DENSE += ["--config.grid.dense.cell=lstm", "--config.grid.dense.readout=dense"]
+DENSE += ["--config.grid.dense.cell=rnn_tanh", "--config.grid.dense.readout=dense"]
 SEQUENCES = [*DENSE, "--config.parts=dense,exact"]
-LSTM, EXACT = "lstm-readout=dense", "exact_sum"
+RNN, EXACT = "rnn_tanh-readout=dense", "exact_sum"
 CANVASES = [*SMALL, "--config.task.num_canvases=50", "--config.grid.unit=nac,sigmoid_linear"]
 
 
@@ -64,7 +64,7 @@ def test_a_run_on_sequences_ends_with_a_table_of_errors_at_each_length(counted):
     assert (counted.code, counted.err) == (0, "")
     table = counted.out[counted.out.index("cell ") :].splitlines()
     assert table[0].split() == ["cell", "readout", "accuracy", "MAE", "10", "MAE", "30", "success", "30"]
-    assert [line.split()[0] for line in table[1:5]] == ["lstm", "exact_sum", "constant", "true"]
+    assert [line.split()[0] for line in table[1:5]] == ["rnn_tanh", "exact_sum", "constant", "true"]
 
 
 def test_a_run_on_sequences_leaves_tables_and_pictures(counted):
@@ -84,7 +84,7 @@ def test_the_errors_at_each_length_are_those_of_the_seeds(counted):
 
 
 def test_tensorboard_shows_a_sequence_and_what_is_read_of_a_cell(counted):
-    events = EventAccumulator(str(counted.folder / LSTM), size_guidance={"images": 0})
+    events = EventAccumulator(str(counted.folder / RNN), size_guidance={"images": 0})
     events.Reload()
     assert set(events.Tags()["images"]) == {"strip_of_the_best_seed", "reads_of_the_best_seed"}
 
@@ -94,14 +94,14 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(counted, tmp_path):
     changes = [*DENSE, "--config.parts=dense", "--config.reports=summary"]  # pictures take longer than the training
     arguments = [*RUN, f"--config={CONFIGS / 'mnist_counting.py'}", f"--workdir={folder}", *changes]
     with subprocess.Popen(arguments, cwd=CONFIGS.parent, stdout=subprocess.DEVNULL) as process:
-        while not (metrics := folder / LSTM / "metrics.jsonl").exists() or not metrics.read_bytes().count(b"\n"):
+        while not (metrics := folder / RNN / "metrics.jsonl").exists() or not metrics.read_bytes().count(b"\n"):
             assert process.poll() is None
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGKILL)
-    assert not (folder / LSTM / "seeds.csv").exists()
+    assert not (folder / RNN / "seeds.csv").exists()
     assert command(folder, "mnist_counting.py", *changes).code == 0
     for name in ("seeds.csv", "metrics.jsonl", "params.npz"):
-        assert (folder / LSTM / name).read_bytes() == (counted.folder / LSTM / name).read_bytes()
+        assert (folder / RNN / name).read_bytes() == (counted.folder / RNN / name).read_bytes()
 
 
 def test_a_run_on_canvases_ends_with_a_table_of_accuracies(on_canvases):
@@ -136,7 +136,7 @@ def test_predictors_that_see_no_image_are_rows_of_the_summary(on_canvases):
 
 
 def test_without_a_threshold_nothing_is_said_of_success(counted, on_canvases):
-    for run, cell, judged in ((counted, LSTM, False), (on_canvases, "nac", True)):
+    for run, cell, judged in ((counted, RNN, False), (on_canvases, "nac", True)):
         events = EventAccumulator(str(run.folder / cell))
         events.Reload()
         assert ("result/success_rate" in events.Tags()["scalars"]) == judged
@@ -147,7 +147,7 @@ def test_without_a_threshold_nothing_is_said_of_success(counted, on_canvases):
 
 def test_predictors_that_see_no_image_are_kept_with_each_cell(counted, on_canvases):
     for cell, names in (
-        (counted.folder / LSTM, ["constant", "true mean"]),
+        (counted.folder / RNN, ["constant", "true mean"]),
         (on_canvases.folder / "nac", ["always zero", "uniform"]),
     ):
         assert list(json.loads((cell / "result.json").read_text())["predictors"]) == names

@@ -23,14 +23,14 @@ class IdentityTask:
     test: Array
 
     def init(self, key: Array) -> TaskState:
-        """Nothing differs between seeds but their first parameters."""
+        """Nothing differs between seeds but their first parameters and the order of numbers."""
         del key
         return ()
 
     def sample(self, key: Array, task_state: TaskState, batch_size: int) -> Batch:
-        """All numbers of training, again and again, f32[1, batch_size]: with as many as there are, the whole set."""
-        del key, task_state
-        numbers = jnp.resize(self.training[0], (batch_size,))[None]
+        """Numbers of training in random order, f32[1, batch_size]: none twice before all have come."""
+        del task_state
+        numbers = jnp.resize(jax.random.permutation(key, self.training[0]), (batch_size,))[None]
         return Batch(numbers, numbers)
 
     def evaluations(self, task_state: TaskState) -> Mapping[str, Batch]:
@@ -63,8 +63,9 @@ class IdentityExtrapolation(TaskSpec):
     The "numerical extrapolation failures" of Trask et al. 2018, section 1.1, figure 1 and table 5.
 
     Attributes:
-      interpolation_range: training on the whole numbers from the first to below the second, all at every step. The paper
-        says "between -5 and 5"; -5 to 4 are the numbers of Python's ``range(-5, 5)``, and fit its figure.
+      interpolation_range: training on the whole numbers from the first to below the second, all at every step where a
+        batch holds as many. The paper says "between -5 and 5"; -5 to 4 are the numbers of Python's ``range(-5, 5)``, and
+        fit its figure.
       extrapolation_range: the numbers of the test; of -1000 to 999 the mean absolute value is the 500 of the paper's table.
 
     Raises ValueError for ranges that hold no number.
