@@ -13,7 +13,8 @@ Presets, chosen by what follows the colon:
   configs/single_unit.py:100    the same with a hundred inputs
 
 Out come, per operation, success rate, step at which it is solved and sparsity error of each unit on each range, each with
-its 95 % interval, as tables and as the picture ranges.png, which is laid out as the figures of the paper.
+its 95 % interval, as tables; and the picture ranges.png: of up to eight units all three, laid out as the figures of the
+paper, of more a heat map of success rates.
 
 Two inputs take twelve minutes on two cores (306 cells, 7,650 seeds, 34 programs). NAU, sNMU, NRU and NMRU solve nearly
 everything that they can do; NMU all but some seeds on U[-2, -1) (21 of 25) and U[-1.2, -1.1) (16 of 25), as published;

@@ -17,7 +17,7 @@ from experiments.environment import differences
 from experiments.grid import Cell
 from experiments.reports import find, hparams
 from experiments.reports.formats import is_share
-from experiments.reports.results import CellResult, Files, csv_text, plain, read_json, write_csv
+from experiments.reports.results import CellResult, Files, csv_text, plain, read_json
 from experiments.reports.trained import Trained
 from experiments.stopping import SignalHandler
 from nalu_jax.storage.checkpoint import Checkpoints, pack
@@ -156,15 +156,25 @@ def run_group(
             state, record = jax.tree.map(lambda leaf, i=i: leaf[:, i], (run.state, run.record))  # leaves [seeds, ...]
             alone = Run(run.step, state, record)
             rows = seed_rows(alone)
-            result = write_results(job, files[i], alone, rows, untrained[i], changes[i])
+            table = csv_text([{**job.axes, **row} for row in rows]).encode()
+            result = write_results(job, files[i], alone, rows, untrained[i], changes[i], sha256(table))
             show_results(host.recorders[i].writers, job, alone, result)
-            write_csv(files[i].seeds, rows_of_cell(job, rows))
+            write_atomic(files[i].seeds, table)
 
 
 def write_results(
-    job: Job, files: Files, run: Run, rows: list[dict[str, str]], untrained: dict[str, float], changes: list[str]
+    job: Job,
+    files: Files,
+    run: Run,
+    rows: list[dict[str, str]],
+    untrained: dict[str, float],
+    changes: list[str],
+    seeds_digest: str,
 ) -> CellResult:
-    """Writes the parameters of all seeds, and what is known of the cell as a whole; the finished cell is returned."""
+    """Writes the parameters of all seeds, and what is known of the cell as a whole; the finished cell is returned.
+
+    Of the files that reports believe the digests are among what is known; seeds.csv, the last file, is still to be written.
+    """
     params = pack({"best": run.record.best_params, "last": run.state.params})
     write_atomic(files.params, params)
     score = np.where(run.record.best_step >= 0, run.record.best.score, np.inf)
@@ -176,18 +186,13 @@ def write_results(
         "predictors": job.task.predictors(),
         "environment_changes": changes,
         "sha256": {
-            files.seeds.name: sha256(csv_text(rows_of_cell(job, rows)).encode()),
+            files.seeds.name: seeds_digest,
             files.params.name: sha256(params),
             files.metrics.name: sha256(files.metrics.read_bytes()),
         },
     }
     write_atomic(files.result, json.dumps(result, indent=2).encode())
     return CellResult(dict(job.axes), Cell(dict(job.axes), job.name, job.config), job.task, rows, result, files)
-
-
-def rows_of_cell(job: Job, rows: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """The rows of seeds.csv, with the axes of the cell before those of its seeds."""
-    return [{**job.axes, **row} for row in rows]
 
 
 def seed_rows(run: Run) -> list[dict[str, str]]:

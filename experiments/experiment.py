@@ -68,16 +68,16 @@ def train(together: list[list[Job]], config: Config, workdir: Path, console: Con
     complete.unlink(missing_ok=True)  # its reports will be of the past when a cell is finished again
     console.print(f"curves live: tensorboard --logdir {workdir}", soft_wrap=True, highlight=False, markup=False)
     reported, took = time.monotonic(), 0.0
-    for number, group in enumerate(left, len(together) - len(left) + 1):
+    for i, group in enumerate(left):
         schedule, task = group[0].schedule, group[0].task
         progress = CellProgress(
             console,
-            f"{number}/{len(together)} {group_name(group)}",
+            f"{len(together) - len(left) + i + 1}/{len(together)} {group_name(group)}",
             columns=task.columns,
             num_steps=schedule.num_steps,
             num_seeds=schedule.num_seeds * len(group),
             count_solved=any(job.task.threshold for job in group),
-            later=sum(seed_steps(later) for later in left[left.index(group) + 1 :]),
+            later=sum(map(seed_steps, left[i + 1 :])),
         )
         with progress:
             run_group(group, [Files(workdir / job.name) for job in group], progress, signals, environment)

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import itertools
 import re
 import traceback
 from collections.abc import Iterator
@@ -59,19 +60,14 @@ def locate(page: str) -> tuple[Path, str]:
 
     Raises ConfigError if there is no such file, and no page of this name is shipped.
     """
-    if Path(page).expanduser().is_file():
-        return Path(page).expanduser(), ""
-    name, _, preset = page.partition(":")
-    for path in (Path(name).expanduser(), CONFIGS / Path(name).name, CONFIGS / f"{Path(name).name}.py"):
-        if path.is_file() and (path.parent != CONFIGS or name in spellings(path) or path == Path(name).expanduser()):
-            return path, preset
-    known = [spelling for path in sorted(CONFIGS.glob("*.py")) for spelling in (path.stem, f"configs/{path.name}")]
-    raise ConfigError(f"--config: there is no file {name!r}{nearest(name, known)} Shipped are {', '.join(shipped())}")
-
-
-def spellings(path: Path) -> tuple[str, ...]:
-    """How a page that is shipped may be named."""
-    return path.stem, path.name, f"configs/{path.stem}", f"configs/{path.name}"
+    name, _, preset = (page, "", "") if Path(page).expanduser().is_file() else page.partition(":")
+    spellings = itertools.product(CONFIGS.glob("*.py"), ("", "configs/"), ("", ".py"))
+    pages = {f"{folder}{path.stem}{end}": path for path, folder, end in spellings}
+    own = Path(name).expanduser()
+    path = own if own.is_file() else pages.get(name, own)
+    if not path.is_file():
+        raise ConfigError(f"--config: there is no file {name!r}{nearest(name, pages)} Shipped are {', '.join(shipped())}")
+    return path, preset
 
 
 def load(page: str) -> Config:

@@ -227,5 +227,6 @@ def names(tree: Any) -> list[str]:
 
 def keys_of(path: Any) -> list[str]:
     """The keys of a leaf's path, without the boxes' own."""
-    keys = [str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path]
-    return keys[:-1] if keys[-1:] == ["value"] else keys
+    if path[-1:] == (jax.tree_util.GetAttrKey("value"),):  # a parameter of this name has a key of another kind
+        path = path[:-1]
+    return [str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path]

@@ -140,6 +140,8 @@ class Optimizer:
         refuse_unless(2**-126 <= self.learning_rate < math.inf, "learning_rate", self.learning_rate, "a positive number")
         refuse_unless(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
         refuse_unless(0 <= self.end_factor < math.inf, "end_factor", self.end_factor, "a number of at least 0")
+        if self.schedule == "constant":
+            refuse_unless(self.end_factor == 0, "end_factor", self.end_factor, "0 where the learning rate is constant")
         if self.schedule == "exponential":
             refuse_unless(self.end_factor > 0, "end_factor", self.end_factor, "above 0 where the schedule is exponential")
         whole = isinstance(self.warmup_steps, int) and 0 <= self.warmup_steps < 2**31

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fake_runs import arithmetic
 
 from experiments.faults import ConfigError
 from experiments.pages import CONFIGS
@@ -61,20 +62,21 @@ def test_a_deep_network_has_the_units_partner_behind_its_hidden_layers(unit, las
         mlp(unit, {}, outputs=1, hidden_size=8, hidden_layers=0)
 
 
-def test_dense_layers_start_as_pytorchs_where_that_is_asked_for():
-    unit = UNITS["relu"](2000, start="torch")
+@pytest.mark.parametrize("name", ["relu", "linear", "prelu", "linear_no_bias"])
+def test_dense_layers_start_as_pytorchs_where_that_is_asked_for(name):
+    unit = UNITS[name](2000, start="torch")
     params = unit.init(jax.random.key(0), jnp.ones((1, 16)))["params"]
-    for name in ("w", "b"):
-        values = np.asarray(params[name])
+    for parameter in {"w", "b"} & set(params):
+        values = np.asarray(params[parameter])
         assert 0.24 < values.max() <= 0.25 and -0.25 <= values.min() < -0.24 and abs(values.mean()) < 0.01
     with pytest.raises(ValueError, match="start must be published or torch, got 'glorot'"):
         UNITS["relu"](2, start="glorot")
 
 
-def test_the_report_refuses_another_task():
+def test_the_report_refuses_another_task(tmp_path):
     identity.check(SPEC)
     with pytest.raises(ConfigError, match="identity is of the task identity_extrapolation alone"):
-        identity.check(TASKS["static_arithmetic"])
+        identity.check(arithmetic(tmp_path, {"unit": "nac", "operation": "add"}).task)
 
 
 @pytest.mark.slow

@@ -143,6 +143,7 @@ def test_without_a_schedule_the_optimizer_keeps_no_count():
     ("settings", "sentence"),
     [
         ({"schedule": "step"}, "schedule must be one of constant, linear, cosine, exponential, got 'step'"),
+        ({"end_factor": 0.5}, "end_factor must be 0 where the learning rate is constant, got 0.5"),
         ({"schedule": "exponential"}, "end_factor must be above 0 where the schedule is exponential, got 0"),
         ({"warmup_steps": 10}, "warmup_steps must be less than num_steps, which is 10, got 10"),
         ({"momentum": 1.0}, "momentum must be in .* got 1.0"),

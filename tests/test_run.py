@@ -333,10 +333,10 @@ def test_the_pictures_are_pictures_with_something_on_them(finished, name):
     assert (pixels == 255).mean() > 0.05, "a white ground"
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
     # There are two units or two errors, and two operations: colours in every quarter, not only grey frames and letters.
-    coloured = np.ptp(pixels.astype(int), axis=-1) > 60
+    coloured = np.ptp(pixels.astype(int), axis=-1) > 20  # bands are pale
     for rows in (slice(0, height // 2), slice(height // 2, height)):
         for columns in (slice(0, width // 2), slice(width // 2, width)):
-            assert coloured[rows, columns].mean() > 0.0004
+            assert coloured[rows, columns].mean() > 0.003
 
 
 @pytest.mark.parametrize(("name", "rows"), [("summary", len(ALL_CELLS)), ("scores", 2 * len(OPERATIONS))])

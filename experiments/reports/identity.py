@@ -1,6 +1,5 @@
 """Autoencoders of numbers: the table of activations of Trask et al. 2018, and its first figure."""
 
-import csv
 from pathlib import Path
 
 import jax
@@ -13,7 +12,7 @@ from experiments.build import network_of
 from experiments.faults import ConfigError
 from experiments.reports.figures import label_cell, look_of, paper_style, quiet, save
 from experiments.reports.formats import number, write_table
-from experiments.reports.lengths import FOLDER
+from experiments.reports.lengths import published
 from experiments.reports.results import CellResult, FinishedRun, predictors, verify
 from nalu_jax.registry import UNITS
 from nalu_jax.storage.trained import best_params
@@ -61,8 +60,7 @@ def screen(run: FinishedRun) -> Table:
 
 def rows(run: FinishedRun) -> list[dict[str, str]]:
     """A row a unit: the mean error of its networks with its interval, the median, the share, and what was published."""
-    with open(FOLDER / f"{TABLE}.csv", newline="", encoding="utf-8") as file:
-        printed = {row["unit"]: row["mae"] for row in csv.DictReader(file)}
+    printed = {row["unit"]: row["mae"] for row in published(TABLE)}
     zero = predictors(run)[0].metrics["extrapolation_mae"]
     found = []
     for result in run.cells:

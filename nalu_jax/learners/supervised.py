@@ -70,7 +70,7 @@ def supervised(
             return loss + penalised(declared.get("penalties", {}), weights), loss
 
         (_, loss), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        params, opt_state = follow(gradients, state.opt_state, state.params, learning_rate, dict(swept))
+        params, opt_state = follow(gradients, state.opt_state, state.params, learning_rate, swept)
         return state._replace(step=state.step + 1, params=params, opt_state=opt_state), {"loss": loss}
 
     def evaluate(state: TrainState, problem: Problem) -> Evaluation:

@@ -83,13 +83,18 @@ class Linear(Unit):
         """[in, ...] → [features, ...]."""
         return self.affine(x)
 
+    def matrix(self, x: Array) -> Array:
+        """Creates W for x [in, ...], to be called inside a compact method, and declares it: [in, features]."""
+        init = self.kernel_init if self.start == "published" else torch_default(x.shape[0])
+        w = self.param("w", init, (x.shape[0], self.features), self.param_dtype)
+        self.weight("W", w)
+        return w
+
     def affine(self, x: Array) -> Array:
         """W x + b, to be called inside a compact method: [in, ...] → [features, ...]."""
-        published = self.start == "published"
-        w_init, b_init = (self.kernel_init, nn.initializers.zeros) if published else (torch_default(x.shape[0]),) * 2
-        w = self.param("w", w_init, (x.shape[0], self.features), self.param_dtype)
-        b = self.param("b", b_init, (self.features,), self.param_dtype)
-        self.weight("W", w)
+        w = self.matrix(x)
+        init = nn.initializers.zeros if self.start == "published" else torch_default(x.shape[0])
+        b = self.param("b", init, (self.features,), self.param_dtype)
         x, w, b = self.promote(x, w, b)
         return F.linear(x, w) + F.expand_like(b, x)
 

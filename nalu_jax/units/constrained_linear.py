@@ -28,9 +28,7 @@ class LinearNoBias(Linear):
     @nn.compact
     def columns(self, x: Array) -> Array:
         """[in, ...] → [features, ...]."""
-        w = self.param("w", self.kernel_init, (x.shape[0], self.features), self.param_dtype)
-        self.weight("W", w)
-        return F.linear(*self.promote(x, w))
+        return F.linear(*self.promote(x, self.matrix(x)))
 
 
 @UNITS.register("tanh_linear")
