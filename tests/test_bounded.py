@@ -325,16 +325,16 @@ def test_bounds_are_those_of_the_model_however_it_is_given():
 
 
 class Named(nn.Module):
-    """A module with a bounded parameter that bears the name of what a box holds."""
+    """A module with a free parameter that bears the name of what a box holds."""
 
     @nn.compact
     def __call__(self, x):
-        factor = self.param("value", bounded(nn.initializers.ones, 0.0, 1.0), ())
-        return x * factor + self.param("w", nn.initializers.ones, ())
+        factor = self.param("w", bounded(nn.initializers.ones, 0.0, 1.0), ())
+        return x * factor + self.param("value", nn.initializers.ones, ())
 
 
 def test_a_parameter_may_be_called_value():
-    expected = {"value": Interval(0.0, 1.0), "w": Interval(-np.inf, np.inf)}
+    expected = {"value": Interval(-np.inf, np.inf), "w": Interval(0.0, 1.0)}
     params = Named().init(jax.random.key(0), jnp.ones(2))["params"]
     assert bounds_of(Named()) == bounds_of(params) == expected
     keep_bounded(bounds_of(Named())).init(unbox(params))
