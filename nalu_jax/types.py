@@ -11,20 +11,12 @@ TaskState = Any  # what a task draws once for a seed, a tree of arrays
 Metrics = dict[str, Array]
 
 
-class Sequences(NamedTuple):
-    """Sequences of elements: each element once, and at which place of which sequence it stands.
-
-    What reads the elements then does so once for each, however often and wherever it is seen.
-    """
-
-    elements: Array  # [..., elements], such as images f32[height, width, images]
-    order: Array  # i32[time, batch], indices of elements
-
-
 class Batch(NamedTuple):
     """Examples as columns: inputs ``[in, batch]``, targets ``[out, batch]``.
 
-    Inputs may be any tree: images ``[height, width, batch]``, or Sequences, whose targets are ``[out, time, batch]``.
+    Inputs may be any tree: images ``[height, width, batch]``, or the sequences of
+    ``nalu_jax.sequences``, whose targets are ``[out, time, batch]`` where
+    there is an answer at every step, else ``[out, batch]``.
     ``keep`` ``[batch]`` is False for the rows of a fixed batch that do not count for this seed; None means that all do.
     """
 

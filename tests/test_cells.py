@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from nalu_jax.networks.cells import CellFields
 from nalu_jax.networks.layers import make_unit
 from nalu_jax.networks.recurrent import Recurrent, recurrent
-from nalu_jax.registry import CELLS, READERS, UNITS
-from nalu_jax.types import Sequences
+from nalu_jax.registry import CELLS, READERS, READOUTS, UNITS
+from nalu_jax.sequences import Sequences
 
 DENSE = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
@@ -37,7 +38,8 @@ def sequences_of(z):
 
 def cell(name, unit="", outputs=1, hidden_size=8, readout="none"):
     make = functools.partial(make_unit, unit, options={})
-    return CELLS[name](make, outputs=outputs, hidden_size=hidden_size, readout=readout)
+    behind = READOUTS[readout](unit, {}, outputs=outputs, hidden_size=hidden_size)
+    return CELLS[name](make, CellFields(outputs=outputs, hidden_size=hidden_size, readout=behind))
 
 
 def run(made, z, seed=0):
@@ -283,10 +285,10 @@ def test_an_exact_cell_reads_as_many_numbers_as_there_are_outputs():
         ({"unit": ""}, "name is missing: this network is made of units"),
         ({"unit": "", "cell": "accumulator"}, "name is missing: this network is made of units"),
         ({"reader": {"name": "trsak"}}, "unknown reader 'trsak': did you mean 'trask'?"),
-        ({"reader": {}}, "reader.name is missing: one of trask, madsen_johansen, segui"),
+        ({"reader": {}}, "reader.name is missing: one of identity, embedding, trask, madsen_johansen, segui"),
         ({"cell": "lstm", "readout": "dnese"}, "unknown readout 'dnese': did you mean 'dense'?"),
-        ({"readout": "dense"}, "readout must be none for the cell 'unit', got 'dense'"),
-        ({"cell": "exact_sum", "readout": "dense"}, "readout must be none for the cell 'exact_sum', got 'dense'"),
+        ({"readout": "dense"}, "readout must be none, or one at the end, for the cell 'unit'"),
+        ({"cell": "exact_sum", "readout": "dense"}, "readout must be none, or one at the end, for the cell 'exact_sum'"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused_in_a_sentence(fields, words):

@@ -69,7 +69,7 @@ READS_OR_WRITES = r"open|(.*\.)?(open|(read|write)_(text|bytes)|(from|to)file)|(
 # Where it must not matter which task is served: everywhere but in tasks, their data, their pages and the reports.
 KNOW_TASKS = ("nalu_jax/tasks/*", "nalu_jax/data/*", "experiments/reports/*", "configs/*")
 SERVE_EVERY_TASK = [m for m in MODULES if not any(fnmatch.fnmatch(str(m), pattern) for pattern in KNOW_TASKS)]
-KINDS_OF_TASK = {"Sequences", "Batch", "Task"} | {
+KINDS_OF_TASK = {"Sequences", "Vectors", "Generated", "Batch", "Task"} | {
     node.name
     for path in (ROOT / "nalu_jax/tasks").glob("*.py")
     for node in ast.parse(path.read_text()).body

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from experiments.reports import reads
 from experiments.reports.figures import pixels
 from experiments.reports.trained import best_of_cell
-from nalu_jax.types import Sequences
+from nalu_jax.sequences import Sequences
 
 
 def cell(folder, task, **axes):

@@ -16,8 +16,8 @@ import pytest
 from experiments.grid import cells
 from experiments.pages import load, shipped
 from nalu_jax.registry import LEARNERS, TASKS
+from nalu_jax.sequences import Sequences
 from nalu_jax.training.random import Purpose, key_at
-from nalu_jax.types import Sequences
 
 BATCH = 16
 # Fields of pages that are made smaller; canvases also have digits that do not touch, which can be told apart.

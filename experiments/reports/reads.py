@@ -12,7 +12,8 @@ from experiments.reports.formats import number
 from experiments.reports.lengths import check as check
 from experiments.reports.results import FinishedRun
 from experiments.reports.trained import Trained, best_of_cell
-from nalu_jax.types import Array, Sequences
+from nalu_jax.sequences import Sequences
+from nalu_jax.types import Array
 
 MOST_PANELS, MOST_ABREAST = 24, 4
 LOWEST, HIGHEST = -1.5, 10.5  # answers beyond are drawn at the edge

@@ -15,8 +15,9 @@ from experiments.reports.lengths import check as check
 from experiments.reports.results import FinishedRun
 from experiments.reports.trained import Trained, best_of_cell
 from nalu_jax.data.mnist import denormalised
+from nalu_jax.sequences import Sequences
 from nalu_jax.tasks.digit_sequences import DigitSequences
-from nalu_jax.types import Array, Sequences
+from nalu_jax.types import Array
 
 MOST_DIGITS, MOST_ROWS = 10, 20
 ROW = 0.165  # inches of a row of the table

@@ -5,30 +5,47 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
-from nalu_jax.networks.cells import Exact
+from nalu_jax.networks.cells import CellFields, Exact
 from nalu_jax.networks.layers import make_unit
-from nalu_jax.networks.trunks import make_reader
-from nalu_jax.registry import CELLS, NETWORKS
-from nalu_jax.types import Array, Sequences
+from nalu_jax.networks.readers import make_reader
+from nalu_jax.networks.readouts import AtEnd
+from nalu_jax.registry import CELLS, NETWORKS, READOUTS
+from nalu_jax.types import Array
 from nalu_jax.units.base import positive
 
 
 class Recurrent(nn.Module):
-    """z = reader(element), (carry_t, y_t) = cell(carry_{t-1}, z_t).
+    """z_t = reader(element_t), (carry_t, h_t) = cell(carry_{t-1}, z_t), and answers of all h_t, or of the state at the end.
 
     The reader is applied once to every element, before the scan over time: its cost does not grow with the length of the
-    sequences.
+    sequences, which are those of ``nalu_jax.sequences``. Only vectors that are made as they are read are read within.
     """
 
     # The reader. First parameters are drawn by their path, and this is its name there.
     trunk: nn.Module
     cell: Any
+    readout: AtEnd | None = None  # None: the outputs of the cell are the answers, at every step
 
-    @nn.compact
-    def __call__(self, sequences: Sequences) -> Array:
-        """Sequences [time, batch] → y f32[out, time, batch]."""
-        z = self.read(sequences.elements)[:, sequences.order]  # [in, time, batch]
+    def __call__(self, sequences: Any) -> Array:
+        """Sequences [time, batch] → y f32[out, batch], or f32[out, time, batch] where there is no readout at the end."""
+        if self.readout is None:
+            return self.outputs(sequences)
+        end, _ = self.states(sequences)
+        return self.readout(end)
+
+    def running(self, sequences: Any) -> Array:
+        """The answers, did the sequences end at each step: sequences [time, batch] → f32[out, time, batch]."""
+        if self.readout is None:
+            return self.outputs(sequences)
+        _, states = self.states(sequences, at_every_step=True)
+        return self.readout(jnp.moveaxis(states, 0, 1))
+
+    def outputs(self, sequences: Any) -> Array:
+        """The outputs of the cell at every step: sequences [time, batch] → f32[out, time, batch]."""
+        z = sequences.inputs(self.read)
         first = self.cell.initialize_carry(z[:, 0])
         over_time = nn.scan(
             lambda cell, carry, z_t: cell(carry, z_t),
@@ -40,6 +57,36 @@ class Recurrent(nn.Module):
         _, outputs = over_time(self.cell, first, z)
         self.cell.declare(first, z, outputs)
         return outputs
+
+    def states(self, sequences: Any, *, at_every_step: bool = False) -> tuple[Array, Any]:
+        """What the readout reads: the states at the end f32[in, batch], and those at every step f32[time, in, batch].
+
+        The first step is taken outside of the scan: units declare weights and penalties there.
+        """
+        steps, inputs_at = sequences.by_step(self.read)
+        time = jax.tree.leaves(steps)[0].shape[0]
+        z = inputs_at(jax.tree.map(lambda leaf: leaf[0], steps))
+        carry, output = self.cell(self.cell.initialize_carry(z), z)
+        first = self.seen(carry, output)
+
+        def step(network: "Recurrent", state: tuple[Any, Array], at: tuple[Array, Any]) -> tuple[Any, Any]:
+            (carry, before), (t, x) = state, at
+            carry, output = network.cell(carry, inputs_at(x))
+            after = network.seen(carry, output)
+            after = before + after if network.readout and network.readout.summed else after
+            if sequences.lengths is not None:  # the cell runs on; what it makes of what follows the end is not looked at
+                after = jnp.where(t < sequences.lengths, after, before)
+            return (carry, after), after if at_every_step else None
+
+        over_time = nn.scan(step, variable_broadcast="params", split_rngs={"params": False, "training": True})
+        later = (jnp.arange(1, time), jax.tree.map(lambda leaf: leaf[1:], steps))
+        states: Any
+        (_, end), states = over_time(self, (carry, first), later)
+        return end, jnp.concatenate([first[None], states]) if at_every_step else None
+
+    def seen(self, carry: Any, output: Array) -> Array:
+        """What the readout reads of a step: the output of the cell [in, batch], or the memory within its carry."""
+        return self.cell.memory(carry) if self.readout and self.readout.memory else output
 
     def read(self, elements: Array) -> Array:
         """The reader's output for each element: [..., n] → f32[in, n]."""
@@ -57,13 +104,14 @@ def recurrent(
     cell: str,
     hidden_size: int,
     readout: str,
+    first_state: str = "neutral",
 ) -> Recurrent:
-    """A network of sequences, Sequences [time, batch] → f32[outputs, time, batch].
+    """A network of sequences, Sequences [time, batch] → f32[outputs, time, batch], or f32[outputs, batch] at their end.
 
-    Trask et al. 2018, section 4.2; Madsen & Johansen 2020, section 4.3.
+    Trask et al. 2018, sections 4.1 to 4.4; Madsen & Johansen 2020, section 4.3.
 
     Args:
-      unit: the unit of the cells "unit" and "accumulator"; "" for cells that are made of none.
+      unit: the unit of the cells "unit" and "accumulator", and of readouts at the end; "" where there is none.
       options: options of all units (``layers.make_unit``).
       outputs: numbers of an answer.
       reader: the name of one of ``READERS`` and those of its fields that are to differ.
@@ -71,12 +119,23 @@ def recurrent(
       cell: one of ``CELLS``.
       hidden_size: features of a cell with a readout.
       readout: one of ``READOUTS``: the map from the outputs of the cell to answers.
+      first_state: of the cell "unit": see ``cells.FIRST_STATES``.
 
     Raises ValueError for an unknown name, for a size that is not a positive integer, and for a readout that the cell does
     not take.
     """
     features = positive("features", features)
     make = functools.partial(make_unit, unit, options=options)
-    made = CELLS[cell](make, outputs=outputs, hidden_size=hidden_size, readout=readout)
+    behind = READOUTS[readout](unit, options, outputs=outputs, hidden_size=positive("hidden_size", hidden_size))
+    at_end = behind if isinstance(behind, AtEnd) else None
+    fields = CellFields(
+        outputs=hidden_size if at_end else outputs,
+        hidden_size=hidden_size,
+        readout=None if at_end else behind,
+        first_state=first_state,
+    )
+    made = CELLS[cell](make, fields)
+    if at_end and at_end.memory and not hasattr(made, "memory"):
+        raise ValueError(f"readout {readout!r} is of an LSTM alone, the cell {cell!r} has no cell state")
     read = outputs if isinstance(made, Exact) else features
-    return Recurrent(make_reader(reader, features=read), made)
+    return Recurrent(make_reader(reader, features=read), made, at_end)

@@ -10,7 +10,7 @@ from typing import Any
 import flax.linen as nn
 
 from nalu_jax.networks.layers import make_unit, outputs_of
-from nalu_jax.networks.trunks import make_reader
+from nalu_jax.networks.readers import make_reader
 from nalu_jax.registry import NETWORKS
 from nalu_jax.units.base import positive
 

@@ -1,7 +1,6 @@
 """The convolutional networks of the papers, which read images for the arithmetic that follows."""
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -125,17 +124,6 @@ def convolved(convolutions: list[Any], images: Array, kept_channels: Array) -> A
         images = nn.relu(max_pool(conv(images, kernel, bias)))
     images = images * kept_channels[:, None, None]
     return images.reshape(-1, images.shape[-1])
-
-
-def make_reader(fields: Mapping[str, Any], **sizes: Any) -> nn.Module:
-    """The reader [..., n] → [features, n] of plain fields: its name, and those fields that are to differ from the paper's.
-
-    Raises ValueError for an unknown name or a field that the reader does not have, and for values that it refuses.
-    """
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    if "name" not in given:
-        raise ValueError(f"reader.name is missing: one of {', '.join(READERS)}")
-    return READERS[str(given.pop("name"))](**sizes, **given)
 
 
 # Trask et al. 2018 (arXiv 1808.00508), section 4.2: the network of PyTorch's MNIST example, as of July 2018.

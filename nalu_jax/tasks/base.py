@@ -1,7 +1,18 @@
 """What the specifications of tasks have in common."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from nalu_jax.types import Batch
+
+
+class Example(NamedTuple):
+    """An input and what it is to become, for a person: text, or a picture in shades of grey [height, width], 1 is ink."""
+
+    question: str | np.ndarray
+    answer: str
 
 
 class TaskSpec:
@@ -49,3 +60,19 @@ class TaskSpec:
     def predictors(self) -> dict[str, dict[str, float]]:
         """The metrics of predictors that see no input, by label: baselines for tables of results."""
         return {}
+
+    def examples(self, batch: Batch) -> list[Example]:
+        """What stands in each column of a batch of the task, for a person."""
+        raise NotImplementedError
+
+    def parse(self, text: str) -> Any:
+        """The inputs of a batch of one that a text stands for.
+
+        Raises ValueError for a text that is no input of the task, and for tasks whose inputs cannot be typed.
+        """
+        raise ValueError("its inputs are not ones that can be typed")
+
+    def steps(self, text: str) -> list[str]:
+        """What stands at each time step of a text that ``parse`` takes; [] where there is no time."""
+        del text
+        return []

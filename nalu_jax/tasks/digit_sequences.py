@@ -11,8 +11,9 @@ import numpy as np
 
 from nalu_jax.data import mnist
 from nalu_jax.registry import TASKS
+from nalu_jax.sequences import Sequences
 from nalu_jax.tasks.base import TaskSpec
-from nalu_jax.types import Array, Batch, Metrics, Sequences
+from nalu_jax.types import Array, Batch, Metrics
 
 
 @jax.tree_util.register_dataclass
