@@ -3,6 +3,7 @@ moment.
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 import time
@@ -14,6 +15,7 @@ import numpy as np
 from experiments.build import Job, programs, untrained_errors
 from experiments.console import CellProgress
 from experiments.environment import differences
+from experiments.faults import out_of_memory
 from experiments.grid import Cell
 from experiments.reports import find, hparams
 from experiments.reports.formats import is_share
@@ -131,7 +133,26 @@ class GroupHost:
 def run_group(
     jobs: list[Job], files: list[Files], progress: CellProgress, signals: SignalHandler, environment: dict[str, Any]
 ) -> None:
-    """Runs cells that train together, or what is left, to the end; ``seeds.csv`` is the last file that a cell gets."""
+    """Runs cells that train together, or what is left, to the end; ``seeds.csv`` is the last file that a cell gets.
+
+    Where memory runs out it goes on with half as many seeds at a time, as long as there is more than one.
+    """
+    layout = jobs[0].layout
+    try:
+        return train_group(jobs, files, progress, signals, environment)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error) or layout.block == 1:
+            raise
+    fewer = layout._replace(block=layout.block // 2)
+    progress.say(f"out of memory with {layout.block} seeds at a time on a device; going on with {fewer.block}")
+    jobs = [dataclasses.replace(job, layout=fewer) for job in jobs]
+    return run_group(jobs, files, progress, signals, environment)
+
+
+def train_group(
+    jobs: list[Job], files: list[Files], progress: CellProgress, signals: SignalHandler, environment: dict[str, Any]
+) -> None:
+    """Runs cells that train together with the block of seeds that their layout says."""
     schedule, layout = jobs[0].schedule, jobs[0].layout
     compiled, problem = programs(jobs)
     generator = dict(jobs[0].training.learner_options).get("generator")

@@ -11,6 +11,11 @@ ALL_DIVERGED = 4
 INTERRUPTED = 75
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of a device: jax says the latter in words alone."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error))
+
+
 class ConfigError(ValueError):
     """An invalid setting, in one sentence: the field, its value, what is allowed."""
 

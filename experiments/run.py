@@ -12,7 +12,7 @@ from rich.table import Table
 
 import nalu_jax
 from experiments.config import Config, axis_path, leaves, override, split_overrides
-from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault
+from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault, out_of_memory
 from experiments.pages import load, shipped
 from experiments.recipe import SECTIONS
 from experiments.terminal import PipeSafeConsole, print_error
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
     except (EnvironmentFault, OSError) as error:  # OSError: a full disk, a folder that was taken away
         return print_error(error, BAD_ENVIRONMENT)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+        if not out_of_memory(error):
             raise
         details = str(error).partition("\n")[0]
         sentence = f"out of memory; fewer seeds, a smaller batch or --config.block=1 take less ({details})"
