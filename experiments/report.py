@@ -1,4 +1,4 @@
-"""Draws the reports of a finished run again: ``python -m experiments.report RUN [RUN ...]``."""
+"""Draws the reports of finished runs again, or of several together: ``python -m experiments.report RUN [RUN ...]``."""
 
 import sys
 from pathlib import Path
@@ -12,15 +12,17 @@ from experiments.run import set_up_cpu
 from experiments.terminal import PipeSafeConsole, print_error
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("out", None, "Folder for the reports; by default that of the run.", flag_values=FLAGS)
+flags.DEFINE_string("out", None, "Folder for the reports; by default that of the one run.", flag_values=FLAGS)
 flags.DEFINE_string("config", None, "A page to load first, if it registers units or tasks of its own.", flag_values=FLAGS)
 flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=FLAGS)
 HELP = """\
 python -m experiments.report RUN [RUN ...] [--out=FOLDER] [--config=PAGE]
 
-Writes the reports that each run's page names, and prints its table. A RUN is the working directory of a run, or a folder of
-results/; of the latter those reports are written that need no more than its tables. --config names the page of a run whose
-page registers units or tasks of its own. Exit codes: 0 done, 2 a folder that is no run, 3 a damaged file.
+Writes the reports that the run's page names, and prints its table. A RUN is the working directory of a run, or a folder of
+results/; of the latter those reports are written that need no more than its tables. Several runs of one task are taken
+together, the seeds of a cell from wherever they were trained; --out says where their reports go. --config names the page of
+a run whose page registers units or tasks of its own. Exit codes: 0 done, 2 a folder that is no run, or runs that do not
+belong together, 3 a damaged file.
 """
 
 
@@ -32,12 +34,11 @@ def main(arguments: list[str]) -> int:
         if FLAGS.help or not runs:
             console.print(HELP, highlight=False, markup=False, soft_wrap=True)
             return DONE if FLAGS.help else BAD_CONFIG
-        if FLAGS.out and len(runs) > 1:
-            raise ConfigError("--out takes the reports of one run: name one RUN")
+        if not FLAGS.out and len(runs) > 1:
+            raise ConfigError("--out is missing: the folder for the reports of several runs together")
         if FLAGS.config:
             load(FLAGS.config)
-        for run in runs:
-            report(Path(run).expanduser(), Path(FLAGS.out or run).expanduser(), console)
+        report([Path(run).expanduser() for run in runs], Path(FLAGS.out or runs[0]).expanduser(), console)
     except (ConfigError, flags.Error) as error:
         return print_error(error, BAD_CONFIG)
     except (EnvironmentFault, OSError) as error:
@@ -45,17 +46,20 @@ def main(arguments: list[str]) -> int:
     return DONE
 
 
-def report(folder: Path, out: Path, console: Console) -> None:
-    """Writes the reports of a run into a folder. Raises ConfigError for a folder that is no run."""
+def report(folders: list[Path], out: Path, console: Console) -> None:
+    """Writes the reports of runs into a folder. Raises ConfigError for one that is no run, before anything is written."""
     from experiments.environment import check_devices
     from experiments.experiment import show, write_reports
     from experiments.reports import find
+    from experiments.reports.merging import merged
     from experiments.reports.results import read_run
 
     check_devices()
-    run = read_run(folder)
-    if not run.cells:
-        raise ConfigError(f"{folder} has no finished cell")
+    runs = [read_run(folder) for folder in folders]
+    for folder, run in zip(folders, runs, strict=True):
+        if not run.cells:
+            raise ConfigError(f"{folder} has no finished cell")
+    run = merged(runs)
     reports = [find(name) for name in run.config.reports]
     out.mkdir(parents=True, exist_ok=True)
     missing = write_reports(run, reports, out)
