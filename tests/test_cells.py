@@ -277,7 +277,7 @@ def test_an_exact_cell_reads_as_many_numbers_as_there_are_outputs():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"features": 0}, "features must be a positive integer, got 0"),
+        ({"features": -1}, "features must be a positive integer, got -1"),
         ({"outputs": 1.5}, "features must be a positive integer, got 1.5"),
         ({"cell": "gru", "readout": "dense", "hidden_size": -3}, "hidden_size must be a positive integer, got -3"),
         ({"cell": "lsmt"}, "unknown cell 'lsmt': did you mean 'lstm'?"),

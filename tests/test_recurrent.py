@@ -9,6 +9,7 @@ import pytest
 
 from nalu_jax.learners.supervised import declared_penalties, effective_weights
 from nalu_jax.networks.recurrent import recurrent
+from nalu_jax.registry import UNITS
 from nalu_jax.sequences import Generated, Sequences, Vectors
 
 TIME, BATCH, FEATURES = 5, 6, 3
@@ -59,7 +60,7 @@ def hidden(params, x, c_of=False):
     return np.stack(seen, axis=1)
 
 
-@pytest.mark.parametrize("readout", ["last_state", "summed_states", "cell_state", "two_units"])
+@pytest.mark.parametrize("readout", ["last_state", "summed_states", "summed_answers", "cell_state", "two_units"])
 def test_each_readout_reads_what_it_is_named_after_at_the_end_of_each_sequence(readout):
     model, x = network(readout=readout), vectors()
     params, answers = started(model)
@@ -67,6 +68,7 @@ def test_each_readout_reads_what_it_is_named_after_at_the_end_of_each_sequence(r
     states = np.cumsum(states, axis=1) if readout == "summed_states" else states
     for layer in range(2 if readout == "two_units" else 1):
         states = dense(params["readout"][f"layers_{layer}"], states)
+    states = np.cumsum(states, axis=1) if readout == "summed_answers" else states
     found = answers(Vectors(jnp.asarray(x), jnp.asarray(LENGTHS)), "__call__")
     np.testing.assert_allclose(found, ended(states), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(answers(Vectors(jnp.asarray(x)), "running"), states, rtol=1e-5, atol=1e-6)
@@ -80,6 +82,18 @@ def test_what_follows_the_end_of_a_sequence_changes_nothing():
         other[:, n:, b] = 1e3
     found = [answers(Vectors(jnp.asarray(values), jnp.asarray(LENGTHS)), "__call__") for values in (x, other)]
     np.testing.assert_array_equal(*found)
+
+
+def test_a_sum_of_answers_is_that_of_what_the_unit_makes_of_each_state():
+    """Of a linear unit without a bias it would be the answer to the sum of states; a NALU is not linear."""
+    model = network(unit="nalu", readout="summed_answers")
+    params, answers = started(model)
+    states = hidden(params, vectors())
+    unit = UNITS["nalu"](2, axis=0)
+    each = np.asarray(unit.apply({"params": params["readout"]["layers_0"]}, jnp.asarray(states)))
+    found = answers(Vectors(jnp.asarray(vectors()), jnp.asarray(LENGTHS)), "__call__")
+    expected = np.stack([each[:, :n, b].sum(1) for b, n in enumerate(LENGTHS)], axis=-1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_vectors_that_are_made_as_they_are_read_give_the_same_answers_as_those_at_hand():

@@ -17,13 +17,17 @@ import jax.numpy as jnp
 from nalu_jax.initializers import torch_default
 from nalu_jax.registry import CELLS
 from nalu_jax.types import Array
-from nalu_jax.units.base import Unit
+from nalu_jax.units.base import Unit, positive
 
 LECUN_NORMAL = nn.initializers.lecun_normal()
 
 # The first state of a unit cell: 0 or 1, or "neutral", which is 1 for units that multiply and cannot add and 0 for all
 # others, as published; or "learned", a parameter that starts so.
 FIRST_STATES = ("neutral", "zeros", "ones", "learned")
+
+# What the controller of a configured NALU sees at a step: the kind of the token alone; the tanh of the registers as well, or
+# their signs -1, 0 and 1; the tanh and the value of the token, or a hundredth of it.
+SEES = ("kinds", "signs", "hard_signs", "values", "scaled_values")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,18 +39,25 @@ class CellFields:
       hidden_size: features of a cell with one.
       readout: a layer on rows behind the cell, at every step; None: its outputs are what it remembers.
       first_state: one of ``FIRST_STATES``.
+      registers: numbers that a configured NALU remembers.
+      sees: one of ``SEES``.
 
-    Raises ValueError for an unknown first state.
+    Raises ValueError for a name that is not known, and for a number of registers that is not a positive integer.
     """
 
     outputs: int
     hidden_size: int
     readout: nn.Module | None = None
     first_state: str = "neutral"
+    registers: int = 1
+    sees: str = "signs"
 
     def __post_init__(self):
         if self.first_state not in FIRST_STATES:
             raise ValueError(f"first_state must be one of {', '.join(FIRST_STATES)}, got {self.first_state!r}")
+        if self.sees not in SEES:
+            raise ValueError(f"sees must be one of {', '.join(SEES)}, got {self.sees!r}")
+        positive("registers", self.registers)
 
 
 class UnitCell(nn.Module):

@@ -15,20 +15,27 @@ from nalu_jax.types import Array
 
 
 class AtEnd(nn.Module):
-    """The answers at the end of a sequence of T steps: layers(s_T), with the state s_T = h_T, or s_T = Σ_t h_t.
+    """The answers at the end of a sequence of T steps: layers(s_T), with the state s_T = h_T, or s_T = Σ_t h_t; or their sum
+    Σ_t layers(h_t).
 
     Attributes:
       layers: one after the other, on columns; none: the state is the answer.
-      summed: whether the states are summed over time.
+      summed: whether the states are summed over time, or the answers if they are given at each step.
       memory: whether h is the cell state c of an LSTM and not its output.
+      at_each_step: whether the layers answer at each step, before the sum.
     """
 
     layers: tuple[nn.Module, ...]
     summed: bool = False
     memory: bool = False
+    at_each_step: bool = False
 
     def __call__(self, states: Array) -> Array:
-        """[in, ...] → [out, ...]."""
+        """The answers from what was kept of all steps: [in, ...] → [out, ...]."""
+        return states if self.at_each_step else self.answers(states)
+
+    def answers(self, states: Array) -> Array:
+        """One layer after the other: [in, ...] → [out, ...]."""
         for layer in self.layers:
             states = layer(states)
         return states
@@ -51,10 +58,22 @@ def last_state(unit: str, options: Mapping[str, Any], *, outputs: int, hidden_si
     return AtEnd((make_unit(last_of(unit, options), outputs, options),))
 
 
+@READOUTS.register("last_output")
+def last_output(unit: str, options: Mapping[str, Any], *, outputs: int, hidden_size: int) -> AtEnd:
+    """The last output of the cell, h_T, as it is."""
+    return AtEnd(())
+
+
 @READOUTS.register("summed_states")
 def summed_states(unit: str, options: Mapping[str, Any], *, outputs: int, hidden_size: int) -> AtEnd:
     """One unit on the sum of all states, U(Σ_t h_t). Trask et al. 2018, appendix D."""
     return AtEnd((make_unit(last_of(unit, options), outputs, options),), summed=True)
+
+
+@READOUTS.register("summed_answers")
+def summed_answers(unit: str, options: Mapping[str, Any], *, outputs: int, hidden_size: int) -> AtEnd:
+    """The sum of what one unit makes of each state, Σ_t U(h_t); of a linear unit the answer to the sum, but for its bias."""
+    return AtEnd((make_unit(last_of(unit, options), outputs, options),), summed=True, at_each_step=True)
 
 
 @READOUTS.register("cell_state")

@@ -85,8 +85,9 @@ class Recurrent(nn.Module):
         return end, jnp.concatenate([first[None], states]) if at_every_step else None
 
     def seen(self, carry: Any, output: Array) -> Array:
-        """What the readout reads of a step: the output of the cell [in, batch], or the memory within its carry."""
-        return self.cell.memory(carry) if self.readout and self.readout.memory else output
+        """What is kept of a step: the output of the cell [in, batch], the memory within its carry, or the answer to it."""
+        state = self.cell.memory(carry) if self.readout and self.readout.memory else output
+        return self.readout.answers(state) if self.readout and self.readout.at_each_step else state
 
     def read(self, elements: Array) -> Array:
         """The reader's output for each element: [..., n] → f32[in, n]."""
@@ -105,34 +106,45 @@ def recurrent(
     hidden_size: int,
     readout: str,
     first_state: str = "neutral",
+    registers: int = 1,
+    sees: str = "signs",
+    readout_unit: str = "",
 ) -> Recurrent:
     """A network of sequences, Sequences [time, batch] → f32[outputs, time, batch], or f32[outputs, batch] at their end.
 
     Trask et al. 2018, sections 4.1 to 4.4; Madsen & Johansen 2020, section 4.3.
 
     Args:
-      unit: the unit of the cells "unit" and "accumulator", and of readouts at the end; "" where there is none.
+      unit: the unit of the cells "unit" and "accumulator"; "" where there is none.
       options: options of all units (``layers.make_unit``).
       outputs: numbers of an answer.
       reader: the name of one of ``READERS`` and those of its fields that are to differ.
-      features: numbers that the reader makes of an element; an exact cell takes as many as there are outputs.
+      features: numbers that the reader makes of an element, 0: as many as ``hidden_size``; an exact cell takes as many as
+        there are outputs.
       cell: one of ``CELLS``.
       hidden_size: features of a cell with a readout.
       readout: one of ``READOUTS``: the map from the outputs of the cell to answers.
       first_state: of the cell "unit": see ``cells.FIRST_STATES``.
+      registers, sees: of the cell "configured_nalu": numbers that it remembers, and what its controller reads.
+      readout_unit: the unit of a readout at the end, such as an NMU behind a NAU; "": that of the cell.
 
-    Raises ValueError for an unknown name, for a size that is not a positive integer, and for a readout that the cell does
-    not take.
+    Raises ValueError for an unknown name, for a size that is not a positive integer, for a readout that the cell does not
+    take, and for a unit of a readout that is made of none.
     """
-    features = positive("features", features)
+    hidden_size = positive("hidden_size", hidden_size)
+    features = positive("features", features or hidden_size)
     make = functools.partial(make_unit, unit, options=options)
-    behind = READOUTS[readout](unit, options, outputs=outputs, hidden_size=positive("hidden_size", hidden_size))
+    behind = READOUTS[readout](readout_unit or unit, options, outputs=outputs, hidden_size=hidden_size)
     at_end = behind if isinstance(behind, AtEnd) else None
+    if readout_unit and not (at_end and at_end.layers):
+        raise ValueError(f"readout_unit must be empty, since readout {readout!r} is made of no unit, got {readout_unit!r}")
     fields = CellFields(
-        outputs=hidden_size if at_end else outputs,
+        outputs=hidden_size if at_end and at_end.layers else outputs,
         hidden_size=hidden_size,
         readout=None if at_end else behind,
         first_state=first_state,
+        registers=registers,
+        sees=sees,
     )
     made = CELLS[cell](make, fields)
     if at_end and at_end.memory and not hasattr(made, "memory"):
