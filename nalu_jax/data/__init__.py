@@ -1,1 +1,1 @@
-"""Arrays from disk: what tasks learn from that no formula gives."""
+"""What tasks are made of that no formula gives: images, number words, programs."""
