@@ -97,7 +97,8 @@ def success_of(result: CellResult) -> dict[str, float | None]:
     found |= zip_interval("success_rate", "success_low", "success_high", success_rate(int(solved.sum()), len(solved)))
     found["solved_at_median"] = float(np.median(steps)) if solved.any() else None
     found |= zip_interval("solved_at_mean", "solved_at_low", "solved_at_high", solved_at_mean(steps))
-    sparsity = sparsity_error_mean(columns["sparsity_error"][solved])
+    sparsity = columns["sparsity_error"][solved]
+    sparsity = sparsity_error_mean(sparsity[np.isfinite(sparsity)])  # NaN for networks that declare no weights
     found |= zip_interval("sparsity_error_mean", "sparsity_error_low", "sparsity_error_high", sparsity)
     return found if result.threshold else dict.fromkeys(found)
 
