@@ -16,14 +16,17 @@ import pytest
 from experiments.grid import cells
 from experiments.pages import load, shipped
 from nalu_jax.registry import LEARNERS, TASKS
-from nalu_jax.sequences import Sequences
+from nalu_jax.sequences import Generated, Sequences, Vectors
 from nalu_jax.training.random import Purpose, key_at
 
 BATCH = 16
 # Fields of pages that are made smaller; canvases also have digits that do not touch, which can be told apart.
 SMALL = {"num_sequences": 20, "train_length": 4, "lengths": (1, 3, 6), "num_canvases": 20, "distance": 20, "most_digits": 3}
+SMALL |= {"num_programs": 20}
 
-each_task = pytest.mark.parametrize("name", TASKS)
+# Environments, in which an agent acts, have contracts of their own, in test_environments.py.
+SUPERVISED = [name for name in TASKS if TASKS[name].learner == "supervised"]
+each_task = pytest.mark.parametrize("name", SUPERVISED)
 
 
 @cache
@@ -61,15 +64,18 @@ def drawn(spec, seed=0, step=0):
 def dense(w, inputs):
     """A linear map of columns [..., batch] or of the elements of Sequences → [out, (time,) batch]."""
     if isinstance(inputs, Sequences):
-        return dense(w, inputs.elements)[:, inputs.order]
-    return w.T @ inputs.reshape(-1, inputs.shape[-1])
+        answers = dense(w, inputs.elements)[:, inputs.order]
+        return answers if inputs.lengths is None else answers[:, -1]  # the answer at the end: of the last step, ends or not
+    if isinstance(inputs, Vectors | Generated):
+        return dense(w, inputs.inputs(lambda x: x).sum(1))
+    return w.T @ inputs.reshape(-1, inputs.shape[-1]).astype(w.dtype)
 
 
 @cache
 def weights(spec):
     """Weights [in, out] of the linear map for a task's inputs and outputs."""
     columns = jax.tree.leaves(spec.example)[0]
-    inputs = columns.size // columns.shape[-1]
+    inputs = len(columns) if isinstance(spec.example, Vectors) else columns.size // columns.shape[-1]
     return np.random.RandomState(0).normal(size=(inputs, spec.outputs)).astype(np.float32) / inputs
 
 
@@ -98,7 +104,7 @@ def same(one, other):
 
 
 def test_every_task_is_on_a_page():
-    assert set(fields_of_pages()) == set(TASKS)
+    assert set(fields_of_pages()) >= set(SUPERVISED)
 
 
 @each_task
@@ -183,6 +189,27 @@ def test_columns_threshold_and_predictors_are_of_metrics_that_there_are(name):
     assert not spec.threshold_metric or spec.threshold_metric in metrics
     for label, values in spec.predictors().items():
         assert set(values) == metrics, label
+
+
+@each_task
+def test_each_column_of_a_batch_is_an_example_in_words_or_a_picture(name):
+    spec = specs(name)[0]
+    _, training, fixed = drawn(spec)
+    for batch in (training, *fixed.values()):
+        examples = spec.examples(batch)
+        assert len(examples) == batch.targets.shape[-1]
+        for question, answer in examples:
+            assert answer.strip()
+            if isinstance(question, str):
+                assert question.strip()
+            else:
+                assert question.ndim == 2 and 0 <= question.min() <= question.max() <= 1
+
+
+@each_task
+def test_a_text_that_is_no_input_is_refused_in_a_sentence(name):
+    with pytest.raises(ValueError, match=r"\w+ \w+"):
+        specs(name)[0].parse("@")
 
 
 @each_task

@@ -12,8 +12,11 @@ import numpy as np
 from nalu_jax.data import mnist
 from nalu_jax.registry import TASKS
 from nalu_jax.sequences import Sequences
-from nalu_jax.tasks.base import TaskSpec
+from nalu_jax.tasks.base import Example, TaskSpec
+from nalu_jax.tasks.typed import show_number
 from nalu_jax.types import Array, Batch, Metrics
+
+SHOWN = 12  # images of a sequence in a picture; of a longer one the first ones and the last
 
 
 @jax.tree_util.register_dataclass
@@ -217,6 +220,39 @@ class DigitSequences(TaskSpec):
                 metrics = task.metrics(jnp.broadcast_to(outputs, batch.targets.shape), batch)
                 found[predictor] |= {f"{name}_{metric}": float(value) for metric, value in metrics.items()}
         return found
+
+    def examples(self, batch: Batch) -> list[Example]:
+        """The images of each sequence in a row, and the total at its end: "43 after 10 digits"."""
+        images = np.moveaxis(mnist.denormalised(batch.inputs.elements), -1, 0)
+        totals, length = np.asarray(batch.targets)[:, -1].T, batch.targets.shape[1]
+        end = f"after {length} digit{'s' * (length > 1)}"
+        pairs = zip(np.asarray(batch.inputs.order).T, totals, strict=True)
+        return [Example(in_a_row(images, order), f"{show_total(total)} {end}") for order, total in pairs]
+
+
+def in_a_row(images: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """A sequence of images f32[images, height, width], in the order i32[time] from left to right: f32[height, n · width].
+
+    An ellipsis stands for the middle of a long one.
+    """
+    shown = [*images[order[: SHOWN - 2]], ellipsis(*images.shape[1:]), images[order[-1]]]
+    return np.clip(np.concatenate(shown if len(order) > SHOWN else images[order], axis=1), 0, 1)
+
+
+def ellipsis(height: int, width: int) -> np.ndarray:
+    """Three dots half-way up, f32[height, width]."""
+    picture = np.zeros((height, width), np.float32)
+    middle = height // 2
+    for dot in (1, 2, 3):
+        picture[middle - 1 : middle + 1, dot * width // 4 - 1 : dot * width // 4 + 1] = 1
+    return picture
+
+
+def show_total(total: np.ndarray) -> str:
+    """A total f32[out] as text: the one number, or the counts of the ten digits, "counts of 0 to 9: 2 0 0 1 0 0 0 7 0 0"."""
+    if len(total) == 1:
+        return show_number(total[0])
+    return f"counts of 0 to 9: {' '.join(map(show_number, total))}"
 
 
 def expected(total: str, probabilities: np.ndarray, length: int) -> np.ndarray:

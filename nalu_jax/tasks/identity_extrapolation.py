@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from nalu_jax.registry import TASKS
-from nalu_jax.tasks.base import TaskSpec
+from nalu_jax.tasks.base import Example, TaskSpec
+from nalu_jax.tasks.typed import parse_vector, show_number
 from nalu_jax.types import Array, Batch, Metrics, TaskState
 
 
@@ -106,3 +107,12 @@ class IdentityExtrapolation(TaskSpec):
         """The error of one that always says 0."""
         ranges = {"interpolation_mae": self.interpolation_range, "extrapolation_mae": self.extrapolation_range}
         return {"always zero": {name: float(np.abs(np.arange(*numbers)).mean()) for name, numbers in ranges.items()}}
+
+    def examples(self, batch: Batch) -> list[Example]:
+        """The numbers, each of which is its own answer."""
+        pairs = zip(np.asarray(batch.inputs)[0], np.asarray(batch.targets)[0], strict=True)
+        return [Example(show_number(x), show_number(t)) for x, t in pairs]
+
+    def parse(self, text: str) -> Array:
+        """One number → f32[1, 1]. Raises ValueError for any other text."""
+        return parse_vector(text, 1)

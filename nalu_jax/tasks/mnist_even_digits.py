@@ -11,7 +11,7 @@ import numpy as np
 
 from nalu_jax.data import mnist
 from nalu_jax.registry import TASKS
-from nalu_jax.tasks.base import TaskSpec
+from nalu_jax.tasks.base import Example, TaskSpec
 from nalu_jax.types import Array, Batch, Metrics
 
 SIZE = 28  # of an image of MNIST, in pixels
@@ -267,3 +267,9 @@ class MnistEvenDigits(TaskSpec):
                     f"{name}_accuracy": float(np.mean(targets @ probabilities)),
                 }
         return found
+
+    def examples(self, batch: Batch) -> list[Example]:
+        """The canvases, and how many of their digits are even."""
+        canvases = np.clip(mnist.denormalised(batch.inputs), 0, 1)
+        even = np.asarray(batch.targets).argmax(0)
+        return [Example(canvases[..., i], f"{count} even") for i, count in enumerate(even)]

@@ -10,11 +10,19 @@ import jax
 import jax.numpy as jnp
 
 from nalu_jax.registry import TASKS
-from nalu_jax.tasks.base import TaskSpec
+from nalu_jax.tasks.base import Example, TaskSpec
 from nalu_jax.tasks.operations import check_operation
 from nalu_jax.tasks.ranges import Range
-from nalu_jax.tasks.static_arithmetic import ARITHMETIC_COLUMNS, LINEAR_BASELINE, ArithmeticTask, arithmetic_task
+from nalu_jax.tasks.static_arithmetic import (
+    ARITHMETIC_COLUMNS,
+    LINEAR_BASELINE,
+    ArithmeticTask,
+    arithmetic_examples,
+    arithmetic_task,
+)
 from nalu_jax.tasks.subsets import Overlapping
+from nalu_jax.tasks.typed import parse_vector
+from nalu_jax.types import Array, Batch
 
 # Mistry, Farrahi & Hare 2022: the ranges of training, each with that of its test.
 RANGES = {
@@ -118,6 +126,14 @@ class SingleUnit(TaskSpec):
             subsets=Overlapping(1 / self.input_size, 0.0),  # one input each
             beyond_training=False,
         )
+
+    def examples(self, batch: Batch) -> list[Example]:
+        """The vectors, "1.5, 1.25", and what the operation makes of two neighbours in them, "a × b = 1.875"."""
+        return arithmetic_examples(batch, self.operation)
+
+    def parse(self, text: str) -> Array:
+        """input_size numbers with spaces or commas between → f32[input_size, 1]. Raises ValueError for any other text."""
+        return parse_vector(text, self.input_size)
 
 
 def published_test_range(training: Range) -> tuple:

@@ -11,10 +11,11 @@ import numpy as np
 
 from nalu_jax.functional import linear
 from nalu_jax.registry import TASKS
-from nalu_jax.tasks.base import TaskSpec
-from nalu_jax.tasks.operations import OPERATIONS, check_operation
+from nalu_jax.tasks.base import Example, TaskSpec
+from nalu_jax.tasks.operations import OPERATIONS, check_operation, sign
 from nalu_jax.tasks.ranges import Range, uniform_on
 from nalu_jax.tasks.subsets import SUBSETS, Disjoint, Nested, Overlapping
+from nalu_jax.tasks.typed import parse_vector, show_number, show_vector
 from nalu_jax.types import Array, Batch, Metrics
 
 ARITHMETIC_COLUMNS = {"interpolation_mse": "interpolation", "extrapolation_mse": "extrapolation"}
@@ -186,6 +187,14 @@ class StaticArithmetic(TaskSpec):
             beyond_training=self.beyond_training,
         )
 
+    def examples(self, batch: Batch) -> list[Example]:
+        """The vectors, "1.5, 1.25", and what the operation makes of two of their sums, "a + b = 2.75"."""
+        return arithmetic_examples(batch, self.operation)
+
+    def parse(self, text: str) -> Array:
+        """input_size numbers with spaces or commas between → f32[input_size, 1]. Raises ValueError for any other text."""
+        return parse_vector(text, self.input_size)
+
 
 def arithmetic_task(
     *,
@@ -224,6 +233,13 @@ def arithmetic_task(
         subsets=subsets,
         beyond_training=beyond_training,
     )
+
+
+def arithmetic_examples(batch: Batch, operation: str) -> list[Example]:
+    """Vectors with what an operation makes of two sums in them, as text."""
+    inputs, targets = np.asarray(batch.inputs).T, np.asarray(batch.targets)[0]
+    formula = sign(operation)
+    return [Example(show_vector(x), f"{formula} = {show_number(t)}") for x, t in zip(inputs, targets, strict=True)]
 
 
 @functools.cache
