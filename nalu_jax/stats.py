@@ -4,6 +4,9 @@
 (2020, arXiv 2001.05016). Both means below are fitted by maximum likelihood, in the mean μ and a precision λ, and their
 intervals are all μ with 2 [ℓ(μ̂, λ̂) - max_λ ℓ(μ, λ)] ≤ χ²₁(0.95). In μ and λ the gamma and the beta distribution look
 alike: ℓ(μ, λ) / n = c(λ, μ) - λ δ(μ) + constant, where c norms the density and δ ≥ 0 is how far the sample lies from μ.
+
+Two success rates are compared by Newcombe's interval of their difference and by Fisher's exact test; ``agrees`` and
+``covers`` are the verdicts of a table that has published numbers beside ours.
 """
 
 import functools
@@ -26,6 +29,26 @@ class Interval(NamedTuple):
     high: float
 
 
+class Count(NamedTuple):
+    """How many seeds of how many succeeded."""
+
+    successes: int
+    seeds: int
+
+
+class Verdict(NamedTuple):
+    """Whether a measured number agrees with a published one, and the p-value that says so; NaN where there is none."""
+
+    word: str  # one of the four below
+    p: float = math.nan
+
+    def __str__(self) -> str:
+        return f"{self.word}, p = {self.p:.2g}" if self.word == DIFFERS and math.isfinite(self.p) else self.word
+
+
+AGREES, DIFFERS, NOT_PUBLISHED, UNDECIDED = "agrees", "differs", "not published", "undecided"
+
+
 def success_rate(successes: int, seeds: int) -> Interval:
     """The share of seeds that succeed, with its Wilson score interval without continuity correction.
 
@@ -43,6 +66,9 @@ def solved_at_mean(steps: ArrayLike) -> Interval:
     x ~ Gamma with mean μ and shape λ: c = λ log λ - λ - log Γ(λ) and δ(μ) = mean[x / μ - 1 - log(x / μ)], so that μ̂ is
     the sample mean. Madsen & Johansen 2020, appendix; their fit, on unscaled parameters, stopped before it converged,
     and some of their published means lie far from the sample mean.
+
+    From ten seeds on it covers the mean of gamma distributions 93 to 95 times in a hundred, of three seeds 83 times. Where
+    most seeds are early and a few late, by a factor of hundreds, it covers the mean far too seldom: see ``median``.
 
     Student's t, cut at 0, where the steps do not differ (standard deviation ≤ 1e-5 or 1e-10 of the mean), as published,
     and where a seed was solved at step 0, which no gamma distribution can be fitted to. One value has no interval.
@@ -86,6 +112,73 @@ def quantiles(values: ArrayLike, levels: Sequence[float] = (0.25, 0.5, 0.75)) ->
     x = np.sort(np.where(np.isnan(x), np.inf, x))
     ranks = np.round(np.multiply(levels, x.size - 1), 10)  # 0.55 × 100 is a little over 55, and must not reach for 56
     return np.interp(ranks, np.arange(x.size), x).tolist()
+
+
+def median(values: ArrayLike) -> Interval:
+    """The median over seeds with its interval from order statistics, which assumes nothing of their distribution.
+
+    [x₍ₖ₎, x₍ₙ₊₁₋ₖ₎] covers the median of a continuous distribution with 1 - 2 P(B < k), B ~ Binomial(n, 1/2); k is the
+    largest with at least 95 %, so that it covers 95.7 % for 25 seeds and 96.5 % for 100, and more with ties. Fewer than six
+    seeds have no interval. NaN is the worst value of all, +inf, as in ``quantiles``; no seeds have a median of NaN.
+    Conover, Practical nonparametric statistics, 1999, section 3.2.
+    """
+    x = np.asarray(values, np.float64)
+    if x.ndim == 1 and x.size == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    [middle] = quantiles(x, (0.5,))
+    x = np.sort(np.where(np.isnan(x), np.inf, x))
+    # ppf is the least j with P(B ≤ j) ≥ 0.025, so that P(B < j) is below it.
+    k = int(scipy.stats.binom.ppf((1 - CONFIDENCE) / 2, x.size, 0.5))
+    return Interval(middle, float(x[k - 1]), float(x[-k])) if k > 0 else Interval(middle, math.nan, math.nan)
+
+
+def rate_difference(one: Count, other: Count) -> Interval:
+    """The difference p₁ - p₂ of two success rates, with Newcombe's hybrid score interval.
+
+    With the Wilson intervals [l, u] of both: from d - √((p̂₁ - l₁)² + (u₂ - p̂₂)²) to d + √((u₁ - p̂₁)² + (p̂₂ - l₂)²),
+    d = p̂₁ - p̂₂. Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
+    Raises ValueError for impossible counts.
+    """
+    (p1, l1, u1), (p2, l2, u2) = success_rate(*one), success_rate(*other)
+    difference = p1 - p2
+    return Interval(difference, difference - math.hypot(p1 - l1, u2 - p2), difference + math.hypot(u1 - p1, p2 - l2))
+
+
+def rate_p_value(one: Count, other: Count) -> float:
+    """The p-value of Fisher's exact test, two-sided, of two success rates being the same.
+
+    The chance, given how many succeed in all, of a table that is no more likely than this one. It is exact for any number
+    of seeds and says "differs" wrongly in at most 5 % of comparisons at p < 0.05, of few seeds in far fewer. Fisher 1935.
+    Raises ValueError for impossible counts.
+    """
+    for count in (one, other):
+        success_rate(*count)  # refuses impossible ones
+    table = [[count.successes, count.seeds - count.successes] for count in (one, other)]
+    return float(scipy.stats.fisher_exact(table).pvalue)
+
+
+def agrees(ours: Count, published: Count | None) -> Verdict:
+    """Whether our success rate and a published one may be the same: "differs" with p < 0.05, "not published" for None.
+
+    Of twenty comparisons of equal rates one may differ. Raises ValueError for impossible counts.
+    """
+    if published is None:
+        return Verdict(NOT_PUBLISHED)
+    p = rate_p_value(ours, published)
+    return Verdict(DIFFERS if p < 1 - CONFIDENCE else AGREES, p)
+
+
+def covers(ours: Interval, published: float) -> Verdict:
+    """Whether our interval of a mean or a median covers a published number, which is taken for exact.
+
+    It is not, so that more than 5 % of the repetitions of equal experiments differ: of as many seeds about one in six.
+    "not published" for NaN, and "undecided" if ours has no interval.
+    """
+    if math.isnan(published):
+        return Verdict(NOT_PUBLISHED)
+    if math.isnan(ours.low) or math.isnan(ours.high):
+        return Verdict(UNDECIDED)
+    return Verdict(AGREES if ours.low <= published <= ours.high else DIFFERS)
 
 
 def checked(values: ArrayLike, name: str) -> np.ndarray:

@@ -1,12 +1,27 @@
 """Expected values come from hand calculation, the published tables, brute-force grids and simulation."""
 
+import functools
 import math
 
 import numpy as np
 import pytest
 from scipy import stats as distributions
+from statsmodels.stats import proportion
 
-from nalu_jax.stats import Interval, quantiles, solved_at_mean, sparsity_error_mean, success_rate
+from nalu_jax.stats import (
+    Count,
+    Interval,
+    Verdict,
+    agrees,
+    covers,
+    median,
+    quantiles,
+    rate_difference,
+    rate_p_value,
+    solved_at_mean,
+    sparsity_error_mean,
+    success_rate,
+)
 
 HALF_CHI2 = 3.841459 / 2  # the 95 % point of χ² with one degree of freedom, from a table
 
@@ -45,6 +60,195 @@ def test_success_rates_of_a_hundred_seeds_have_the_published_arms(successes, abo
 def test_impossible_numbers_of_successes_are_refused(successes, seeds):
     with pytest.raises(ValueError, match="successes"):
         success_rate(successes, seeds)
+
+
+wilson, newcombe = functools.cache(success_rate), functools.cache(rate_difference)
+
+
+def chances(seeds, rate):
+    """The chance of each number of successes, f64[seeds + 1]."""
+    return distributions.binom.pmf(np.arange(seeds + 1), seeds, rate)
+
+
+def wilson_coverage(seeds, rate):
+    """How often the interval covers the rate: all outcomes, each with its chance."""
+    return chances(seeds, rate) @ [low <= rate <= high for _, low, high in (wilson(k, seeds) for k in range(seeds + 1))]
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.14, 0.31, 0.56, 0.77, 0.9])
+def test_the_wilson_interval_of_a_hundred_seeds_covers_the_rate_93_to_97_times_in_a_hundred(rate):
+    assert 0.93 <= wilson_coverage(100, rate) <= 0.97
+
+
+def test_the_wilson_interval_of_25_seeds_covers_rates_93_to_97_times_in_a_hundred_on_average():
+    """With so few outcomes it is 91 to 98 at single rates."""
+    coverage = [wilson_coverage(25, rate) for rate in np.linspace(0.02, 0.98, 97)]
+    assert 0.93 <= np.mean(coverage) <= 0.97 and min(coverage) > 0.91
+
+
+def test_simulated_runs_have_their_rate_in_the_wilson_interval_93_to_97_times_in_a_hundred():
+    successes = np.random.default_rng(7).binomial(100, 0.31, size=5000)
+    covered = [wilson(int(k), 100).low <= 0.31 <= wilson(int(k), 100).high for k in successes]
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+# rate_difference, rate_p_value, agrees
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "low", "high"),
+    [
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((6, 7), (2, 7), 0.0582, 0.8062),
+        ((5, 56), (0, 29), -0.0381, 0.1926),
+        ((0, 10), (0, 20), -0.1611, 0.2775),
+        ((0, 10), (0, 10), -0.2775, 0.2775),
+        ((10, 10), (0, 20), 0.6791, 1.0),
+        ((10, 10), (0, 10), 0.6075, 1.0),
+    ],
+)
+def test_the_interval_of_a_difference_is_that_of_newcombes_table_2(one, other, low, high):
+    """Newcombe 1998, Statistics in Medicine 17, table II, the rows of method 10."""
+    difference = rate_difference(Count(*one), Count(*other))
+    assert difference == pytest.approx((one[0] / one[1] - other[0] / other[1], low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize("one", [(0, 5), (3, 25), (25, 25), (130, 1000)])
+@pytest.mark.parametrize("other", [(0, 100), (31, 100), (100, 100)])
+def test_the_interval_of_a_difference_is_that_of_statsmodels(one, other):
+    expected = proportion.confint_proportions_2indep(*one, *other, method="newcomb", compare="diff")
+    assert rate_difference(Count(*one), Count(*other))[1:] == pytest.approx(expected, abs=1e-9)
+    assert success_rate(*one)[1:] == pytest.approx(proportion.proportion_confint(*one, method="wilson"), abs=1e-9)
+
+
+@pytest.mark.parametrize("seeds", [(25, 25), (25, 100)])
+@pytest.mark.parametrize("rates", [(0.14, 0.31), (0.31, 0.31), (0.93, 0.56)])
+def test_the_interval_of_a_difference_covers_it_93_to_97_times_in_a_hundred(rates, seeds):
+    """All pairs of outcomes, each with its chance."""
+    truth, covered = rates[0] - rates[1], 0.0
+    one, other = (chances(n, rate) for n, rate in zip(seeds, rates, strict=True))
+    for i, j in np.argwhere(np.outer(one, other) > 1e-7):
+        _, low, high = newcombe(Count(int(i), seeds[0]), Count(int(j), seeds[1]))
+        covered += one[i] * other[j] * (low <= truth <= high)
+    assert 0.93 <= covered <= 0.97
+
+
+def test_a_difference_turned_around_has_the_interval_turned_around():
+    there, back = rate_difference(Count(3, 25), Count(31, 100)), rate_difference(Count(31, 100), Count(3, 25))
+    assert there == pytest.approx((-back.estimate, -back.high, -back.low), abs=1e-15)
+
+
+def test_fishers_lady_who_has_three_of_four_cups_right_is_as_likely_to_guess():
+    """Tables of margins 4, 4 have 1, 16, 36, 16, 1 of 70 ways."""
+    assert rate_p_value(Count(3, 4), Count(1, 4)) == pytest.approx(34 / 70, rel=1e-12)
+    assert rate_p_value(Count(4, 4), Count(0, 4)) == pytest.approx(2 / 70, rel=1e-12)
+
+
+def by_enumeration(one, other):
+    """Fisher's p-value as a sum over all tables with these margins, in whole numbers."""
+    total, both = one[0] + other[0], one[1] + other[1]
+    ways = {k: math.comb(one[1], k) * math.comb(other[1], total - k) for k in range(min(one[1], total) + 1) if k <= total}
+    return sum(way for way in ways.values() if way <= ways[one[0]]) / math.comb(both, total)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [((3, 25), (14, 100)), ((240, 1000), (13, 100)), ((0, 25), (0, 100)), ((25, 25), (100, 100))]
+)
+def test_the_p_value_is_the_sum_over_all_tables_that_are_no_more_likely(one, other):
+    assert rate_p_value(Count(*one), Count(*other)) == pytest.approx(by_enumeration(one, other), rel=1e-9)
+
+
+def test_equal_rates_differ_in_at_most_five_of_a_hundred_comparisons():
+    """All pairs of outcomes, each with its chance."""
+    p_value = functools.cache(rate_p_value)
+    wrong = sum(
+        weight * (p_value(Count(i, 25), Count(j, 40)) < 0.05)
+        for i, one in enumerate(chances(25, 0.31))
+        for j, other in enumerate(chances(40, 0.31))
+        if (weight := one * other) > 1e-7
+    )
+    assert 0.02 <= wrong <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("ours", "published", "said"),
+    [
+        ((11, 25), (31, 100), "agrees"),
+        ((0, 25), (0, 100), "agrees"),
+        ((25, 25), (100, 100), "agrees"),
+        ((240, 1000), (13, 100), "differs, p = 0.012"),
+    ],
+)
+def test_rates_agree_or_differ_with_p(ours, published, said):
+    verdict = agrees(Count(*ours), Count(*published))
+    assert str(verdict) == said and verdict.p == pytest.approx(by_enumeration(ours, published), rel=1e-9)
+
+
+def test_a_rate_that_is_not_published_is_said_to_be_so():
+    assert str(agrees(Count(3, 25), None)) == "not published"
+    assert math.isnan(agrees(Count(3, 25), None).p)
+
+
+@pytest.mark.parametrize("compare", [rate_difference, rate_p_value, agrees])
+@pytest.mark.parametrize("impossible", [(0, 0), (-1, 10), (11, 10)])
+def test_impossible_counts_are_refused_on_either_side(compare, impossible):
+    with pytest.raises(ValueError, match="successes"):
+        compare(Count(*impossible), Count(3, 25))
+    with pytest.raises(ValueError, match="successes"):
+        compare(Count(3, 25), Count(*impossible))
+
+
+@pytest.mark.parametrize(
+    ("interval", "published", "word"),
+    [
+        ((2.0, 1.0, 3.0), 1.0, "agrees"),
+        ((2.0, 1.0, 3.0), 3.1, "differs"),
+        ((2.0, 1.0, math.inf), 3.1, "agrees"),
+        ((2.0, 1.0, 3.0), math.nan, "not published"),
+        ((2.0, math.nan, math.nan), 2.0, "undecided"),
+        ((math.nan, math.nan, math.nan), 2.0, "undecided"),
+    ],
+)
+def test_an_interval_covers_a_published_number_or_not(interval, published, word):
+    assert covers(Interval(*interval), published) == (word, pytest.approx(math.nan, nan_ok=True))
+    assert str(covers(Interval(*interval), published)) == word
+
+
+def test_a_verdict_without_a_p_value_is_its_word():
+    assert str(Verdict("differs")) == "differs"
+
+
+# median
+
+
+def test_the_median_of_25_seeds_has_the_interval_from_the_8th_to_the_18th():
+    """Tabled: 95.7 %."""
+    assert median(np.random.default_rng(8).permutation(np.arange(1, 26))) == (13, 8, 18)
+
+
+def test_the_median_of_a_hundred_seeds_has_the_interval_from_the_40th_to_the_61st():
+    assert median(np.arange(1, 101)) == (50.5, 40, 61)
+
+
+def test_six_seeds_are_needed_for_an_interval_of_the_median():
+    """2 / 2⁶ = 0.031 is below 0.05, and 2 / 2⁵ = 0.063 is not."""
+    assert median(range(6)) == (2.5, 0, 5)
+    assert median(range(5)) == pytest.approx((2, math.nan, math.nan), nan_ok=True)
+    assert median([7.0]) == pytest.approx((7, math.nan, math.nan), nan_ok=True)
+    assert median([]) == pytest.approx((math.nan, math.nan, math.nan), nan_ok=True)
+
+
+def test_diverged_seeds_are_the_worst_of_a_median_and_ties_are_no_matter():
+    assert median([1.0] * 7) == (1, 1, 1)
+    assert median([1.0, 2, 3, 4, 5, 6, math.nan]) == (4, 1, math.inf)
+    assert median([math.nan] * 7) == (math.inf, math.inf, math.inf)
+
+
+def test_the_interval_of_the_median_covers_it_93_to_97_times_in_a_hundred():
+    samples = np.random.default_rng(9).gamma(0.7, size=(2000, 25))
+    truth = distributions.gamma.median(0.7)
+    assert 0.93 <= np.mean([low <= truth <= high for _, low, high in map(median, samples)]) <= 0.97
 
 
 # What both means have in common
@@ -217,6 +421,28 @@ def test_sparsity_interval_covers_the_mean_of_a_beta_distribution_95_times_in_a_
     samples = np.random.default_rng(6).beta(a, b, size=(300, 40)) / 2
     covers = [low <= a / (a + b) / 2 <= high for _, low, high in map(sparsity_error_mean, samples)]
     assert 0.91 <= np.mean(covers) <= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["solved at", "sparsity near 0", "sparsity all over"])
+def test_intervals_of_means_cover_them_93_to_97_times_in_a_hundred(kind):
+    """Of 40 seeds, a thousand times: the share itself is known to 0.7 %."""
+    a, b = {"solved at": (3.0, 0.0), "sparsity near 0": (3.0, 3e7), "sparsity all over": (0.8, 4.0)}[kind]
+    rng, size = np.random.default_rng(10), (1000, 40)
+    mean, truth = (sparsity_error_mean, a / (a + b) / 2) if b else (solved_at_mean, 1e6)
+    samples = rng.beta(a, b, size) / 2 if b else rng.gamma(a, truth / a, size)
+    assert 0.93 <= np.mean([low <= truth <= high for _, low, high in map(mean, samples)]) <= 0.97
+
+
+@pytest.mark.slow
+def test_of_many_early_and_a_few_late_seeds_the_interval_of_the_mean_covers_too_seldom_and_that_of_the_median_does():
+    """As NAU and NAC subtract: most by 10,000 steps, one seed in twenty at millions, which is no gamma distribution."""
+    rng, size = np.random.default_rng(11), (300, 100)
+    late, early = rng.uniform(1.6e6, 3.4e6, size), rng.uniform(7e3, 1e4, size)
+    samples = np.where(rng.random(size) < 0.05, late, early)
+    mean, middle = 0.05 * 2.5e6 + 0.95 * 8.5e3, 7e3 + 3e3 * 0.5 / 0.95
+    assert np.mean([low <= mean <= high for _, low, high in map(solved_at_mean, samples)]) < 0.75
+    assert 0.93 <= np.mean([low <= middle <= high for _, low, high in map(median, samples)]) <= 0.985
 
 
 # quantiles

@@ -58,7 +58,8 @@ def named_axes(result: CellResult, *without: str) -> list[tuple[str, Any]]:
 
 LABELS = {
     "cell": {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN-tanh", "rnn_relu": "RNN-ReLU"}
-    | {"unit": "", "exact_sum": "exact sum", "exact_product": "exact product"},
+    | {"unit": "", "exact_sum": "exact sum", "exact_product": "exact product"}
+    | {"configured_nalu": "LSTM-configured NALU", "ugrnn": "UGRNN"},
     "readout": {"dense": "+ dense", "none": ""},
     "optimizer": {"adam": "Adam", "sgd": "SGD"},
 }
@@ -121,6 +122,8 @@ LOOKS = {
     "gru": ("#C3A5E6", "<"),
     "rnn_tanh": ("#5B4A1E", "D"),
     "rnn_relu": ("#C9A66B", "P"),
+    "configured_nalu": ("#D55E00", "^"),
+    "ugrnn": ("#0072B2", "s"),
     "exact_sum": ("#000000", ""),
     "exact_product": ("#000000", ""),
 }

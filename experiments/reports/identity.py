@@ -12,7 +12,7 @@ from experiments.build import network_of
 from experiments.faults import ConfigError
 from experiments.reports.figures import label_cell, look_of, paper_style, quiet, save
 from experiments.reports.formats import number, write_table
-from experiments.reports.lengths import published
+from experiments.reports.published import published
 from experiments.reports.results import CellResult, FinishedRun, predictors, verify
 from nalu_jax.registry import UNITS
 from nalu_jax.storage.trained import best_params

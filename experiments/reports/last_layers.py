@@ -4,7 +4,8 @@ from pathlib import Path
 
 from experiments.faults import ConfigError
 from experiments.reports.formats import bracketed_share, write_table
-from experiments.reports.lengths import accuracies, published
+from experiments.reports.lengths import accuracies
+from experiments.reports.published import published
 from experiments.reports.results import CellResult, FinishedRun, predictors
 from nalu_jax.tasks.base import TaskSpec
 from nalu_jax.tasks.mnist_even_digits import MnistEvenDigits

@@ -1,6 +1,5 @@
 """Tables of errors by sequence length, beside predictors, exact cells, and what was published."""
 
-import csv
 import math
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +20,7 @@ from experiments.reports.formats import (
     spread,
     write_tables,
 )
+from experiments.reports.published import published
 from experiments.reports.results import CellResult, FinishedRun, Predictor, predictors, write_csv
 from nalu_jax.stats import Interval, success_rate
 from nalu_jax.tasks.base import TaskSpec
@@ -31,7 +31,6 @@ BOUND = 0.99  # one-sided, of the mean error of an exact cell
 # The models of Trask et al. 2018 and the cells of Flax, or the units, that stand beside them.
 MODELS = {"LSTM": "lstm", "GRU": "gru", "RNN-tanh": "rnn_tanh", "RNN-ReLU": "rnn_relu", "NAC": "nac", "NALU": "nalu"}
 PUBLISHED_TABLES = {"mae": "trask_2018_table_2", "mse": "trask_2018_table_10"}
-FOLDER = Path(__file__).parent.parent / "published"
 
 
 def write(run: FinishedRun, folder: Path) -> None:
@@ -253,12 +252,6 @@ def predictor_success(run: FinishedRun, predictor: Predictor, lengths: list[int]
 
 
 # What was published
-
-
-def published(table: str) -> list[dict[str, str]]:
-    """The rows of a published table, as printed: task, model, accuracy in per cent, and errors by their length."""
-    with open(FOLDER / f"{table}.csv", newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def published_rows(run: FinishedRun, metric: str) -> list[dict[str, str]]:
