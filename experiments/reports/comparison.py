@@ -1,0 +1,170 @@
+"""Success beside a published table, cell by cell, with a verdict for each number."""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.table import Table as RichTable
+
+from experiments.config import axis_path, config_at, has, leaves, override, split_overrides
+from experiments.faults import ConfigError
+from experiments.grid import axes_of, cells
+from experiments.pages import load
+from experiments.reports.differences import count_of
+from experiments.reports.figures import label_axis
+from experiments.reports.formats import percent, scientific_interval, write_tables
+from experiments.reports.merging import ASIDE
+from experiments.reports.published import Number, Page, Table, table, tables
+from experiments.reports.results import CellResult, FinishedRun, write_csv
+from nalu_jax import stats
+from nalu_jax.stats import Count, Interval, Verdict
+from nalu_jax.tasks.ranges import Range
+
+NAN = math.nan
+# What else is compared, of solved seeds: the published metric, its heading, our column and the estimate from it.
+MEANS = {
+    "solved_at_median": ("solved at, median", "solved_at", stats.median),
+    "solved_at_mean": ("solved at, mean", "solved_at", stats.solved_at_mean),
+    "sparsity_error_mean": ("sparsity error, mean", "sparsity_error", stats.sparsity_error_mean),
+}
+CAPTION = (
+    "Share of seeds that are solved at their best evaluation, ours beside {authors} {year} (arXiv {arxiv}), {place}: {title}"
+    ". Brackets: 95 % intervals; p is that of Fisher's exact test. {remarks}"
+)
+OF_MEANS = (
+    "Of solved seeds. The verdict says whether our 95 % interval covers the published number, which has one of its own."
+)
+
+
+class Compared(NamedTuple):
+    """A number of ours beside the published one, None if there is none."""
+
+    axes: dict[str, Any]
+    what: str
+    ours: Interval
+    seeds: int
+    published: Number | None
+    verdict: Verdict
+
+
+def write(run: FinishedRun, folder: Path, name: str) -> None:
+    """Writes comparison.{csv,md,tex}: the cells of a run beside a published table."""
+    found = compared(run, name)
+    write_csv(folder / "comparison.csv", map(as_row, found))
+    success = [formatted(one) for one in found if one.what == "success"]
+    means = [formatted(one) for one in found if one.what != "success"]
+    written = [(success, caption(run, tables()[name]))] + ([(means, OF_MEANS)] if means else [])
+    write_tables(folder / "comparison", written)
+
+
+def screen(run: FinishedRun, name: str) -> RichTable:
+    """The success rates beside the published ones, for the terminal."""
+    shown = RichTable(box=None, header_style="bold", pad_edge=False)
+    rows = [formatted(one) for one in compared(run, name) if one.what == "success"]
+    for heading in rows[0]:
+        if heading != "note":
+            shown.add_column(heading, justify="right" if heading in ("ours", "published") else "left")
+    for row in rows:
+        shown.add_row(*(text for heading, text in row.items() if heading != "note"))
+    return shown
+
+
+def compared(run: FinishedRun, name: str) -> list[Compared]:
+    """The numbers of all cells of a run that can be held against a table.
+
+    Raises ConfigError for a table that is not known, that has no success rates, or that is of another task.
+    """
+    if "success_rate" not in {number.metric for number in table(name)}:
+        known = [other for other in tables() if any(number.metric == "success_rate" for number in table(other))]
+        raise ConfigError(f"{name} has no success rates to compare with; these have: {', '.join(known)}")
+    of_run = run.cells[0].cell.config.task.name
+    of_table = {load(page.config).task.name for page in tables()[name].pages}
+    if of_run not in of_table:
+        raise ConfigError(f"{name} is of the task {' and '.join(sorted(of_table)) or 'of no page'}, the run of {of_run}")
+    return [one for result in run.cells if result.threshold for one in numbers_of(result, name)]
+
+
+def numbers_of(result: CellResult, name: str) -> list[Compared]:
+    """The success rate of a cell, and what else it has in common with the table."""
+    axes, solved = {axis: value for axis, value in result.axes.items() if value != ""}, count_of(result)
+    number = number_for(result, name, "success_rate")
+    theirs = Count(round(number.value * number.seeds), number.seeds) if number and number.seeds else None
+    rate = stats.success_rate(*solved)
+    found = [Compared(axes, "success", rate, solved.seeds, number, stats.agrees(solved, theirs))]
+    for metric, (heading, column, estimate) in MEANS.items():
+        values, number = result.seeds[column][result.solved], number_for(result, name, metric)
+        ours = estimate(values) if solved.successes else Interval(NAN, NAN, NAN)
+        if number is not None and not math.isnan(ours.estimate):
+            found.append(Compared(axes, heading, ours, solved.successes, number, stats.covers(ours, number.value)))
+    return found
+
+
+def number_for(result: CellResult, name: str, metric: str) -> Number | None:
+    """The published number of a cell: the one whose axes are all as the cell has them."""
+    numbers = (number for number in table(name) if number.metric == metric)
+    return next((n for n in numbers if all(has_value(result, axis, text) for axis, text in n.axes.items())), None)
+
+
+def has_value(result: CellResult, axis: str, text: str) -> bool:
+    """Whether a cell has a value on an axis, in its config where the run's grid has no such axis."""
+    config = result.cell.config
+    try:
+        path = axis_path(config, axis)
+    except ConfigError:
+        return False
+    value = config_at(config, path) if has(config, path) else None
+    if isinstance(value, tuple):
+        return str(Range(value)) == text
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return value == float(text)
+    return str(value) == text
+
+
+def as_row(one: Compared) -> dict[str, Any]:
+    """A row of comparison.csv."""
+    number, names = one.published, ("published", "published_low", "published_high", "published_seeds", "note")
+    theirs = (number.value, number.low, number.high, number.seeds, number.note) if number else [None] * len(names)
+    ours = {"ours": one.ours.estimate, "ours_low": one.ours.low, "ours_high": one.ours.high, "seeds": one.seeds}
+    verdict = {"verdict": one.verdict.word, "p": one.verdict.p}
+    return {**one.axes, "what": one.what, **ours, **dict(zip(names, theirs, strict=True)), **verdict}
+
+
+def formatted(one: Compared) -> dict[str, str]:
+    """A row as the tables show it."""
+    number, theirs = one.published, "–"
+    if number is not None:
+        theirs = told(one.what, Interval(number.value, number.low, number.high), number.seeds)
+    axes = {axis: label_axis(axis, value) for axis, value in one.axes.items()}
+    what = {} if one.what == "success" else {"of solved seeds": one.what}
+    row = {**axes, **what, "ours": told(one.what, one.ours, one.seeds), "published": theirs, "verdict": str(one.verdict)}
+    return row | {"note": number.note if number else ""}
+
+
+def told(what: str, value: Interval, seeds: int | None) -> str:
+    """An estimate with its interval, as far as it has one, and the number of seeds."""
+    if what != "success":
+        return scientific_interval(*value)
+    text = f"{100 * value.estimate:.0f} %" if math.isnan(value.low) else percent(value)
+    return f"{text} of {seeds}" if seeds else text
+
+
+def caption(run: FinishedRun, published: Table) -> str:
+    """What the table is, what to know of it, and in which fields the run differs from the page that repeats it."""
+    remarks = [published.remark, published.missing, *(changes(run, page) for page in published.pages[:1])]
+    said = " ".join(f"{remark.rstrip('.')}." for remark in remarks if remark)
+    about = published.paper._asdict() | {"place": published.place, "title": published.title}
+    return CAPTION.format(**about, remarks=said).strip()
+
+
+def changes(run: FinishedRun, page: Page) -> str:
+    """The fields in which cells of a run differ from those of a page, other than in number and order of seeds."""
+    config = load(page.config)
+    override(config, split_overrides(list(page.overrides))[0])
+    axes, found = axes_of(config), {}
+    theirs = {repr([cell.axes.get(axis, "") for axis in axes]): dict(leaves(cell.config)) for cell in cells(config)}
+    for result in run.cells:
+        ours = dict(leaves(result.cell.config))
+        for path, value in theirs.get(repr([result.axes.get(axis, "") for axis in axes]), {}).items():
+            if path.partition(".")[0] not in ASIDE and ours.get(path) != value:
+                found.setdefault(path, f"{path} {ours.get(path)} instead of {value}")
+    return f"Other than published: {', '.join(found.values())}" if found else ""
