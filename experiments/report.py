@@ -55,7 +55,7 @@ def report(folders: list[Path], out: Path, against: str | None, console: Console
     """
     from experiments.environment import check_devices
     from experiments.experiment import show, write_reports
-    from experiments.reports import comparison, differences, find
+    from experiments.reports import comparison, find
     from experiments.reports.merging import merged
     from experiments.reports.results import read_run
 
@@ -72,8 +72,8 @@ def report(folders: list[Path], out: Path, against: str | None, console: Console
     missing = write_reports(run, reports, out)
     show(run, reports, console)
     if against:
-        comparison.write(run, out, against)
-        differences.write(run, out)
+        comparison.write_comparison(run, out, against)
+        find("differences").write(run, out)
         console.print(comparison.screen(run, against))
     for sentence in missing:
         console.print(sentence, soft_wrap=True, highlight=False, markup=False)

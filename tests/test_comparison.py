@@ -50,7 +50,7 @@ def test_what_a_run_did_otherwise_than_published_is_said(tmp_path):
     run = run_of_units(tmp_path, nmu=3)
     run.cells[0].cell.config.num_steps = 5_000
     run.cells[0].cell.config.optimizer = page_of("identity_extrapolation").optimizer
-    comparison.write(run, tmp_path, PRINTED)
+    comparison.write_comparison(run, tmp_path, PRINTED)
     text = (tmp_path / "comparison.md").read_text()
     assert "num_steps 5000 instead of 200000" in text and "optimizer.name sgd instead of adam" in text
 

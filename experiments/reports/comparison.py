@@ -47,7 +47,7 @@ class Compared(NamedTuple):
     verdict: Verdict
 
 
-def write(run: FinishedRun, folder: Path, name: str) -> None:
+def write_comparison(run: FinishedRun, folder: Path, name: str) -> None:
     """Writes comparison.{csv,md,tex}: the cells of a run beside a published table."""
     found = compared(run, name)
     write_csv(folder / "comparison.csv", map(as_row, found))

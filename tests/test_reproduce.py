@@ -1,0 +1,61 @@
+"""From a published table's name to the table: what is run, and what is refused."""
+
+import jax
+import pytest
+
+from experiments.reports.published import tables
+from experiments.reproduce import command_of, main
+
+
+def reproduce(*arguments):
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        return main([str(argument) for argument in arguments])
+
+
+def test_a_table_is_run_and_compared_from_its_name_alone(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("experiments.reproduce.QUICK", ("--config.num_seeds=2", "--config.num_steps=1000"))
+    arguments = ["madsen_johansen_2020_simple", "--budget=quick", f"--workdir={tmp_path / 'simple'}"]
+    assert reproduce(*arguments) == 0
+    text = (tmp_path / "simple" / "comparison.md").read_text()
+    assert "| NMU    | mul         | 0 % [0, 66] of 2 | 94 % [88, 97] of 100 |" in text
+    assert "Other than published: num_steps 1000 instead of 200000." in text
+    assert (tmp_path / "simple" / "summary.csv").exists()
+    capsys.readouterr()
+    assert reproduce(*arguments) == 0
+    assert "step" not in capsys.readouterr().out.partition("unit")[0], "nothing is trained a second time"
+
+
+def test_a_page_is_run_as_published_or_quick():
+    paper = ("mnist_sum:paper", ("--config.parts=units",))
+    assert command_of(*paper, quick=False) == ["--config=mnist_sum:paper", "--config.parts=units"]
+    assert command_of(*paper, quick=True) == ["--config=mnist_sum", "--config.parts=units"]
+    quick = command_of("static_arithmetic", ("--config.num_seeds=50",), quick=True)
+    assert quick == ["--config=static_arithmetic", "--config.num_seeds=50", "--config.num_steps=20000"]
+
+
+def test_all_tables_are_listed_with_what_repeats_them(capsys):
+    assert reproduce("--list") == 0
+    said = capsys.readouterr().out
+    for name, known in tables().items():
+        assert f"{name}: " in said and known.missing in said
+        assert all(f"--config={page.config}" in said for page in known.pages)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["trask_2018_tabel_1"],
+            "there is no published table 'trask_2018_tabel_1': did you mean 'trask_2018_table_1'?",
+        ),
+        (["schloer_2020_inalu"], "error: no page repeats schloer_2020_inalu: "),
+        (["trask_2018_table_1", "--budget=none"], "error: flag --budget=none: value should be one of <paper|quick>"),
+    ],
+)
+def test_a_table_that_cannot_be_reproduced_is_refused_in_a_sentence(capsys, tmp_path, arguments, sentence):
+    assert reproduce(*arguments, f"--workdir={tmp_path / 'none'}") == 2
+    assert sentence in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
+def test_without_a_table_the_help_is_shown(capsys):
+    assert reproduce() == 2 and "experiments.reproduce TABLE" in capsys.readouterr().out
