@@ -1,5 +1,6 @@
 """Evaluation of programs: the share of matching digits as training goes on, beside the figures of Trask et al. 2018."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,16 @@ def draw(run: FinishedRun, folder: Path) -> None:
 
 
 def looks_of(run: FinishedRun) -> dict[str, dict[str, Any]]:
-    """The look of each cell by its label; those of one kind differ in their lines."""
-    found: dict[str, str] = {label_of(result): result.cell.config.network.cell for result in run.cells}
-    cells, looks = list(found.values()), {}
-    for place, (label, cell) in enumerate(found.items()):
-        colour = LOOKS[cell][0] if cell in LOOKS else look_of(cell)["color"]
-        looks[label] = {"color": colour, "linestyle": LINES[cells[:place].count(cell) % len(LINES)]}
+    """The look of each cell by its label; those of one kind that share a row of the picture differ in their lines."""
+    looks: dict[str, dict[str, Any]] = {}
+    drawn: Counter[tuple[str, str]] = Counter()
+    for result in run.cells:
+        label, cell = label_of(result), str(result.cell.config.network.cell)
+        row = task_of(result).programs, cell
+        if label not in looks:
+            colour = LOOKS[cell][0] if cell in LOOKS else look_of(cell)["color"]
+            looks[label] = {"color": colour, "linestyle": LINES[drawn[row] % len(LINES)]}
+        drawn[row] += 1
     return looks
 
 
