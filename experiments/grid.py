@@ -135,6 +135,9 @@ BY_VALUE = ("unit", "operation", "cell")  # axes whose values speak for themselv
 
 
 def cell_name(axes: dict[str, Any]) -> str:
-    """The folder of a cell: the unit, the cell and the operation by their values, other axes by name and value."""
+    """The folder of a cell: the unit, the cell and the operation by their values, other axes by name and value.
+
+    The one cell of a grid without axes is called "cell".
+    """
     parts = [str(value) if axis in BY_VALUE else f"{axis}={value}" for axis, value in axes.items()]
-    return re.sub(r"[^A-Za-z0-9._=-]", "_", "-".join(parts))
+    return re.sub(r"[^A-Za-z0-9._=-]", "_", "-".join(parts)) or "cell"

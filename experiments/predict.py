@@ -91,10 +91,9 @@ def parsed(result: Any, text: str) -> Any:
 def described(result: Any, seed: int, *, chosen: bool) -> str:
     """Which network answers, and how good it is: its cell, its seed, its errors."""
     errors = {heading: result.seeds[name][result.best_seed] for name, heading in result.task.columns.items()}
-    name = result.cell.name or "the run's one cell"
     how = " (the cell with the best score)" if chosen else ""
     seeds = f"seed {seed}" + (f", the best of {len(result.rows)}" if len(result.rows) > 1 else "")
-    return f"{name}{how}, {seeds}: " + ", ".join(f"{heading} {value:.3g}" for heading, value in errors.items())
+    return f"{result.cell.name}{how}, {seeds}: " + ", ".join(f"{heading} {value:.3g}" for heading, value in errors.items())
 
 
 def table_of(trained: Any, text: str, inputs: Any) -> Table:

@@ -319,7 +319,10 @@ def test_a_cell_that_is_made_of_no_unit_has_the_default_recipe():
         (["grid.unit=nac"], "config.grid.unit: the grid has parts with this axis: set config.grid."),
         (["grid.units.unit=nac,nac"], "config.grid.units.unit has a value twice: nac, nac"),
         (["grid.exact.cell=exakt"], "config.network: unknown cell 'exakt': did you mean"),
-        (["parts=accumulators", "grid.accumulators.readout=dense"], "config.network: readout must be none for the cell"),
+        (
+            ["parts=accumulators", "grid.accumulators.readout=dense"],
+            "config.network: readout must be none, or one at the end, for the cell",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

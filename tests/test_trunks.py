@@ -80,7 +80,8 @@ def test_a_trunk_is_the_network_of_its_paper(name):
 
 
 def test_the_registry_has_a_test_of_every_trunk():
-    assert set(READERS) == set(SIZES)
+    made = {name for name, reader in READERS.items() if getattr(reader, "func", reader) is Trunk}
+    assert made == set(SIZES)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (50, 50), (100, 100), (19, 30)])

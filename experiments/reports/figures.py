@@ -122,8 +122,8 @@ LOOKS = {
     "gru": ("#C3A5E6", "<"),
     "rnn_tanh": ("#5B4A1E", "D"),
     "rnn_relu": ("#C9A66B", "P"),
-    "configured_nalu": ("#D55E00", "^"),
-    "ugrnn": ("#0072B2", "s"),
+    "configured_nalu": ("#9E3D00", ">"),
+    "ugrnn": ("#17BECF", "D"),
     "exact_sum": ("#000000", ""),
     "exact_product": ("#000000", ""),
 }

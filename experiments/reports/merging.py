@@ -54,7 +54,7 @@ def joined(parts: list[CellResult]) -> CellResult:
         for row in part.rows:
             if row["seed"] in seen:
                 both = f"{seen[row['seed']]} and {folder_of(part)}"
-                raise ConfigError(f"{both} both have the seed {row['seed']} of {part.cell.name or 'their cell'}")
+                raise ConfigError(f"{both} both have the seed {row['seed']} of {part.cell.name}")
             seen[row["seed"]] = folder_of(part)
     rows = sorted((row for part in parts for row in part.rows), key=lambda row: int(row["seed"]))
     whole = parts[0]._replace(rows=rows, result={k: v for k, v in parts[0].result.items() if k != "sha256"})
@@ -72,7 +72,7 @@ def best_of(result: CellResult) -> int:
 
 def folder_of(result: CellResult) -> Path:
     """The folder of the run that a cell is of."""
-    return result.files.path.parent if result.cell.name else result.files.path
+    return result.files.path.parent
 
 
 def folder_names(folders: list[Path]) -> dict[Path, str]:
