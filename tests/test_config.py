@@ -24,7 +24,8 @@ def presets(page):
     return [str(page), *(f"{page}:{preset}" for preset in runpy.run_path(str(page)).get("PRESETS", ()))]
 
 
-PAGES = list(itertools.chain.from_iterable(presets(page) for page in sorted(CONFIGS.glob("*.py"))))
+ALL_PAGES = list(itertools.chain.from_iterable(presets(page) for page in sorted(CONFIGS.glob("*.py"))))
+PAGES = list({str(load(page)): page for page in reversed(ALL_PAGES)}.values())[::-1]  # a page and its first preset are one
 QUICKSTART = str(CONFIGS / "quickstart.py")
 STATIC = str(CONFIGS / "static_arithmetic.py")
 SINGLE = str(CONFIGS / "single_unit.py")
@@ -74,7 +75,7 @@ def product_of_axes(config):
 
 
 def test_the_presets_of_the_papers_are_there():
-    names = {Path(page).name for page in PAGES}
+    names = {Path(page).name for page in ALL_PAGES}
     assert {f"static_arithmetic.py:{preset}" for preset in ("madsen_johansen", "simple", "trask")} < names
     assert {f"single_unit.py:{preset}" for preset in ("2", "10", "100")} < names
     assert {f"learning_rate_study.py:{preset}" for preset in ("simple", "paper")} < names
