@@ -9,7 +9,7 @@ NAC(T) (input); and a linear layer fed back in the place of the NAC, to tell the
 All agents learn the numbers of training. From 13 to 19 the LSTM alone keeps 0.53 of the reward, near the published 0.48, and
 with a NAC 0.40 to 0.50, where 0.88 is published; results/README.md has the rest.
 
-Time:     about a quarter of an hour on two cores of its own (5 cells, 50 seeds); :paper is for a GPU
+Time:     about 25 minutes of CPU time (5 cells, 50 seeds); :paper is for a GPU, and has not been trained
 Presets:  quick: a one-hot grid, ten seeds, two cores; paper: the 56 x 56 pixels and the convolutions of the paper, for a GPU
 Command:  python -m experiments.run --config=configs/grid_world.py:quick --workdir=runs/grid_world
 """

@@ -15,9 +15,9 @@ Presets, chosen by what follows the colon:
                                          for a GPU; of figure 4 the paper took 1,250,000
 
 The NALU whose LSTM sees kinds alone solves addition with all seeds: every answer of four digits is right from step 3,250 on.
-With the tanh of the register it learns what does not extrapolate: a small register is a number that the LSTM can read.
+With the tanh of the register it learns what does not extrapolate, presumably to read a small register as a number.
 
-Time:     a quarter of an hour on two cores (9 cells, 27 seeds); :paper is for a GPU
+Time:     about 25 minutes of CPU time (9 cells, 27 seeds); :paper is for a GPU
 Command:  python -m experiments.run --config=configs/program_evaluation.py --workdir=runs/program_evaluation
 """
 

@@ -24,7 +24,7 @@ step 10,000 on; at 0.1, 3 of 4 seeds of the NAU solve a + b, at the unit's usual
 A seed is solved if its squared error at a thousand steps is below that of a network whose selection is off by 1e-5 and
 which is exact else: for sums and products the weight with which h is kept must then be 1 to the last digit of float32.
 
-Time:     a quarter of an hour on two cores (90 cells, 900 seeds)
+Time:     about twenty minutes of CPU time (90 cells, 900 seeds)
 Command:  python -m experiments.run --config=configs/recurrent_arithmetic.py --workdir=runs/recurrent_arithmetic
 """
 

@@ -93,20 +93,6 @@ def test_where_an_episode_begins_all_is_forgotten_and_elsewhere_nothing(wiring):
     assert not np.allclose(begun[:, 0], kept[:, 0])
 
 
-def test_an_unroll_is_one_step_after_another():
-    carry, outputs = fresh("accumulator"), []
-    first = jnp.array([ALL, NO, jnp.array([False, True, False]), NO])
-    for t in range(4):
-        carry, out = step("accumulator", carry, t, first[t])
-        outputs.append(out)
-    variables = {"params": params_of("accumulator")}
-    arguments = (fresh("accumulator"), observations(), first)
-    end, unrolled = made("accumulator").apply(variables, *arguments, method="unroll")
-    np.testing.assert_allclose(unrolled, outputs, rtol=1e-5, atol=1e-6)
-    for one, other in zip(jax.tree.leaves(end), jax.tree.leaves(carry), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-
-
 def test_called_an_agent_takes_the_first_step():
     outputs = made("feedback").apply({"params": params_of("feedback")}, at(0))
     np.testing.assert_array_equal(outputs, step("feedback", fresh("feedback"), 0, ALL)[1])

@@ -6,7 +6,7 @@ from fake_runs import cell_of, digits, page_of, run_of
 
 from experiments.faults import ConfigError
 from experiments.reports import last_layers
-from experiments.reports.lengths import published
+from experiments.reports.published import published
 from nalu_jax.registry import UNITS
 
 PREDICTORS = {"always zero": {"extrapolation_accuracy": 0.31}, "uniform": {"extrapolation_accuracy": 1 / 6}}

@@ -9,7 +9,7 @@ from experiments.config import override, split_overrides
 from experiments.faults import ConfigError
 from experiments.grid import cells
 from experiments.pages import load
-from experiments.reports.published import FOLDER, VALUES, find, index, published, table, tables, with_notes
+from experiments.reports.published import FOLDER, VALUES, index, published, table, tables, with_notes
 from nalu_jax.registry import CELLS, READOUTS, TASKS, UNITS
 from nalu_jax.stats import success_rate
 from nalu_jax.tasks.operations import OPERATIONS
@@ -30,6 +30,12 @@ KNOWN = {
 NOTHING = (0, math.nan, math.nan)  # a share without an interval
 EIGHTY = {"cell": "lstm", "unit": "nalu", "text": "eighty eight", "read": "eighty"}
 SHARES = ("success_rate", "ever_below_threshold_rate")
+
+
+def find(name: str, metric: str, **axes: object):
+    """The number of a table for a metric that has these axes and no other; None if the table has none."""
+    wanted = {axis: str(value) for axis, value in axes.items()}
+    return next((number for number in table(name) if (number.metric, number.axes) == (metric, wanted)), None)
 
 
 def test_the_files_are_those_of_the_index():

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from experiments.faults import ConfigError
 from experiments.reports import recurrent
-from experiments.reports.lengths import published
+from experiments.reports.published import published
 from nalu_jax.tasks.operations import OPERATIONS
 
 LENGTHS = (10, 100, 1000)

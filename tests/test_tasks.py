@@ -21,8 +21,15 @@ from nalu_jax.training.random import Purpose, key_at
 
 BATCH = 16
 # Fields of pages that are made smaller; canvases also have digits that do not touch, which can be told apart.
-SMALL = {"num_sequences": 20, "train_length": 4, "lengths": (1, 3, 6), "num_canvases": 20, "distance": 20, "most_digits": 3}
-SMALL |= {"num_programs": 20}
+SMALL = {
+    "num_sequences": 20,
+    "train_length": 4,
+    "lengths": (1, 3, 6),
+    "num_canvases": 20,
+    "distance": 20,
+    "most_digits": 3,
+    "num_programs": 20,
+}
 
 # Environments, in which an agent acts, have contracts of their own, in test_environments.py.
 SUPERVISED = [name for name in TASKS if TASKS[name].learner == "supervised"]

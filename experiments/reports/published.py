@@ -104,15 +104,6 @@ def table(name: str) -> tuple[Number, ...]:
     return tuple(with_notes(number._replace(seeds=number.seeds or known[name].seeds), notes) for number in numbers)
 
 
-def find(name: str, metric: str, **axes: object) -> Number | None:
-    """The number of a table for a metric that has these axes and no other; None if the table has none.
-
-    Raises ConfigError for a table that is not known.
-    """
-    wanted = {axis: str(value) for axis, value in axes.items()}
-    return next((number for number in table(name) if (number.metric, number.axes) == (metric, wanted)), None)
-
-
 def published(name: str) -> list[dict[str, str]]:
     """The rows of a table's CSV, as they stand there."""
     with open(FOLDER / f"{name}.csv", newline="", encoding="utf-8") as file:

@@ -76,15 +76,6 @@ class Agent(nn.Module):
         inputs = {"input": [number], "feedback": [number, h], "accumulator": [number, u, h]}
         return jnp.concatenate(inputs[self.wiring])
 
-    def unroll(self, carry: AgentCarry, observations: Any, first: Array) -> tuple[AgentCarry, Array]:
-        """Steps one after another: leaves [time, ..., batch], first [time, batch] → (carry, f32[time, outputs, batch])."""
-        over_time = nn.scan(
-            lambda agent, carry, at: agent.step(carry, *at),
-            variable_broadcast="params",
-            split_rngs={"params": False},
-        )
-        return over_time(self, carry, (observations, first))
-
     def __call__(self, observations: Any) -> Array:
         """The first step of an episode: (seen [..., batch], T f32[batch]) → f32[outputs, batch]."""
         first = jnp.ones(observations[1].shape, bool)
