@@ -12,7 +12,7 @@ from scipy.stats import fisher_exact
 from experiments.faults import ConfigError
 from experiments.pages import load
 from experiments.report import FLAGS, main
-from experiments.reports import comparison, differences
+from experiments.reports import comparison, differences, summary
 
 RESULTS = Path(__file__).parent.parent / "results"
 SIMPLE, PRINTED = load("static_arithmetic:simple"), "madsen_johansen_2020_simple"
@@ -59,6 +59,15 @@ def test_of_seeds_that_are_not_solved_nothing_is_compared_but_the_rate(tmp_path)
     run = run_of_units(tmp_path, nalu=0)
     [row] = [comparison.as_row(one) for one in comparison.compared(run, PRINTED)]
     assert (row["what"], row["ours"], row["seeds"], row["published"], row["verdict"]) == ("success", 0, 4, 0.26, "agrees")
+
+
+def test_networks_that_declare_no_weights_have_no_sparsity_error_and_yet_a_row(tmp_path):
+    nothing = (np.nan,) * 4
+    run = run_of([arithmetic(tmp_path, {"unit": "nmu", "operation": "mul"}, page=SIMPLE, sparsity=nothing)])
+    [row] = summary.summary_rows(run)
+    assert row["success_rate"] == 0.5 and np.isnan(row["sparsity_error_mean"])
+    found = {one.what: one.ours.estimate for one in comparison.compared(run, PRINTED)}
+    assert found == {"success": 0.5, "solved at, median": 4000, "solved at, mean": found["solved at, mean"]}
 
 
 def test_pairs_of_units_differ_by_newcombes_interval(tmp_path):
