@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from nalu_jax.bounded import bounds_of as bounds_of
     from nalu_jax.bounded import keep_bounded as keep_bounded
     from nalu_jax.bounded import project as project
+    from nalu_jax.storage.export import read as read
+    from nalu_jax.storage.export import save as save
     from nalu_jax.storage.trained import load as load
     from nalu_jax.units import *  # noqa: F403 (its __all__ is the one list of units)
 
@@ -21,6 +23,8 @@ FUNCTIONS = {
     "keep_bounded": "nalu_jax.bounded",
     "load": "nalu_jax.storage.trained",
     "project": "nalu_jax.bounded",
+    "read": "nalu_jax.storage.export",
+    "save": "nalu_jax.storage.export",
 }
 
 
