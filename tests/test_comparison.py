@@ -13,6 +13,7 @@ from experiments.faults import ConfigError
 from experiments.pages import load
 from experiments.report import FLAGS, main
 from experiments.reports import comparison, differences, summary
+from experiments.reports.published import Number
 
 RESULTS = Path(__file__).parent.parent / "results"
 SIMPLE, PRINTED = load("static_arithmetic:simple"), "madsen_johansen_2020_simple"
@@ -85,7 +86,8 @@ def test_pairs_of_units_differ_by_newcombes_interval(tmp_path):
     ("table", "sentence"),
     [
         ("madsen_johansen_2020_simpel", "there is no published table 'madsen_johansen_2020_simpel': did you mean"),
-        ("trask_2018_table_1", "trask_2018_table_1 has no success rates to compare with; these have: "),
+        ("trask_2018_table_5", "trask_2018_table_5 has no success rates or scores to compare with; these have: trask"),
+        ("trask_2018_table_1", "trask_2018_table_1 holds scores, which need the errors of untrained networks"),
         ("mistry_2022_primer", "mistry_2022_primer is of the task single_unit, the run of static_arithmetic"),
     ],
 )
@@ -96,3 +98,65 @@ def test_a_table_that_a_run_cannot_be_held_against_is_refused_and_nothing_is_wri
     assert sentence in capsys.readouterr().err and not out.exists()
     with pytest.raises(ConfigError, match=sentence.split("'")[0]):
         comparison.compared(run_of_units(tmp_path, nmu=1), table)
+
+
+# Scores
+
+TRASK, TABLE_1 = load("static_arithmetic:trask"), "trask_2018_table_1"
+
+
+def scored(folder, errors, unit="relu6", untrained=50.0, operation="mul"):
+    """A cell of eight seeds whose errors, both of them, are these."""
+    cell = arithmetic(folder, {"unit": unit, "operation": operation}, page=TRASK)
+    rows = [cell.rows[0] | {"seed": str(i), **dict.fromkeys(ERRORS, str(error))} for i, error in enumerate(errors)]
+    return cell._replace(rows=rows, result=cell.result | {"untrained": dict.fromkeys(ERRORS, untrained)})
+
+
+ERRORS = ("interpolation_mse", "extrapolation_mse")
+
+
+def test_scores_stand_beside_the_published_ones(tmp_path):
+    # 3.2 and 10.1 are published of ReLU6. Ours are twice the errors: a median of 10 from 8 to 12, the best seed 3.
+    errors = [1.5, 4.0, 4.5, 5.0, 5.0, 5.5, 6.0, 40.0]
+    run = run_of([scored(tmp_path, errors), scored(tmp_path, errors, unit="nmu")])
+    comparison.write_comparison(run, tmp_path, TABLE_1)
+    rows = read(tmp_path / "comparison.csv")
+    assert [(row["unit"], row["range"], row["published"], row["verdict"]) for row in rows] == [
+        ("relu6", "interpolation", "3.2", "agrees"),
+        ("relu6", "extrapolation", "10.1", "agrees"),
+        ("nmu", "interpolation", "", "not published"),
+        ("nmu", "extrapolation", "", "not published"),
+    ]
+    assert {(row["ours"], row["best"], row["seeds"]) for row in rows} == {("10", "3", "8")}
+    text = (tmp_path / "comparison.md").read_text()
+    assert "| ReLU6  | mul         | extrapolation | 10.0 [3.0, 80.0] | 3.0         | 10.1        | agrees        |" in text
+    assert "table 1" in text and "nor how many runs a number is of" in text
+
+
+@pytest.mark.parametrize(
+    ("scores", "printed", "verdict"),
+    [
+        (range(1, 101), "50.5", "agrees"),  # of 100 seeds the interval of the median is from the 40th to the 61st
+        (range(1, 101), "39.9", "agrees"),  # 40 may be printed so
+        (range(1, 101), "39.8", "undecided"),
+        (range(1, 101), "101.2", "differs"),
+        ([1e-9] * 100, "0.0", "agrees"),
+        ([0.2] * 100, "0.0", "differs"),
+        ([np.inf] * 100, ">999", "agrees"),
+        ([998.0] * 100, ">999", "differs"),
+        ([1.0, 2.0, 3.0], "2.5", "undecided"),  # so few seeds have no interval
+        ([1.0, 2.0, 3.0], "5.0", "differs"),
+    ],
+)
+def test_a_score_agrees_if_our_median_may_be_it_and_differs_if_no_seed_may(scores, printed, verdict):
+    number = Number(
+        {}, "score", printed, float(printed.lstrip(">")), printed[: printed.startswith(">")], np.nan, np.nan, None, ""
+    )
+    assert comparison.judged(np.array(scores, float), number).word == verdict
+
+
+def test_scores_that_another_report_makes_are_not_made_here(tmp_path):
+    run = run_of([scored(tmp_path, [1.0] * 8)])
+    run.config.reports = ("summary",)
+    with pytest.raises(ConfigError, match="the page of this run does not name the report that makes them, scores"):
+        comparison.compared(run, TABLE_1)

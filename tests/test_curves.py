@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from fake_runs import RANGES, arithmetic, digits, grid, keep_figures, legend_of, looks_of, product_of, run_of, size_of
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from experiments.reports import curves
-from experiments.reports.figures import LOOKS, label_cell, label_unit, look_of, name_cell, series_of
+from experiments.reports.figures import LOOKS, describe, label_cell, label_unit, look_of, name_cell, series_of
+from nalu_jax.registry import CELLS, UNITS
 
 
 @pytest.fixture
@@ -101,6 +103,7 @@ def test_a_unit_looks_the_same_in_pictures_of_different_runs(tmp_path, drawn):
     assert first["NAC"] == ("#0072B2", "o", "#0072B2")
 
 
+@pytest.mark.slow
 def test_a_unit_from_elsewhere_looks_the_same_in_every_process():
     program = "from experiments.reports.figures import look_of; print(look_of('a unit of mine'))"
     command = [sys.executable, "-c", program]
@@ -120,6 +123,12 @@ def test_whoever_shares_a_marker_differs_in_lightness_and_no_colour_is_there_twi
     for (one, (a, marker)), (other, (b, same)) in itertools.combinations(looks.items(), 2):
         assert marker != same or abs(lightness(a) - lightness(b)) > 12, (one, other)
     assert max(lightness(colour) for colour, _ in looks.values()) < 80  # readable on white
+
+
+def test_every_unit_and_cell_has_a_look_of_its_own():
+    """A cell that is made of a unit looks like the unit. Units that other tests register are not ours."""
+    shipped = {name for name in UNITS if type(UNITS[name](1)).__module__.startswith("nalu_jax.")}
+    assert set(LOOKS) == {*shipped, *CELLS} - {"unit", "accumulator"}
 
 
 def test_variants_of_a_unit_share_its_colour_and_marker_and_differ_in_line_or_filling(tmp_path):
@@ -152,11 +161,23 @@ def test_pictures_have_paper_names_and_tables_registered_ones(tmp_path):
 # Files
 
 
-def test_a_picture_is_written_as_wide_as_text_as_png_and_as_pdf_the_same_every_time(tmp_path):
+@pytest.mark.slow
+def test_a_picture_is_written_as_wide_as_text_in_three_formats_the_same_every_time(tmp_path):
     run = grid(tmp_path, ["nac", "nalu"], ["add", "sub"])
     curves.write(run, tmp_path)
     assert size_of(tmp_path / "curves.png")[0] == 1100  # 5.5 inches of 200 dots
-    first = (tmp_path / "curves.pdf").read_bytes()
-    assert first.startswith(b"%PDF") and b"/MediaBox [ 0 0 396 " in first and b"CreationDate" not in first
+    files = [tmp_path / f"curves.{kind}" for kind in ("pdf", "svg")]
+    pdf, svg = (path.read_bytes() for path in files)
+    assert pdf.startswith(b"%PDF") and b"/MediaBox [ 0 0 396 " in pdf and b"CreationDate" not in pdf
+    assert b'width="396pt"' in svg and b"dc:date" not in svg and b"<text" not in svg  # no font is needed
     curves.write(run, tmp_path)
-    assert (tmp_path / "curves.pdf").read_bytes() == first
+    assert [path.read_bytes() for path in files] == [pdf, svg]
+
+
+def test_a_drawing_says_what_it_shows():
+    figure = Figure()
+    panel = figure.subplots()
+    panel.set(xlabel="training step", ylabel="$10^{-3}$ of\n$R_z$", title="a × b")
+    panel.plot([0, 1], label="NAC")
+    figure.legend(title="median")
+    assert describe(figure) == "Panels: a × b. Across: training step. Upwards: 10^-3 of R_z. median: NAC."

@@ -1,4 +1,4 @@
-"""Success beside a published table, cell by cell, with a verdict for each number."""
+"""Success or scores beside a published table, cell by cell, with a verdict for each number."""
 
 import math
 from pathlib import Path
@@ -13,10 +13,11 @@ from experiments.grid import axes_of, cells
 from experiments.pages import load
 from experiments.reports.differences import count_of
 from experiments.reports.figures import label_axis
-from experiments.reports.formats import percent, scientific_interval, write_tables
+from experiments.reports.formats import percent, scientific_interval, title, write_tables
 from experiments.reports.merging import ASIDE
 from experiments.reports.published import Number, Page, Table, table, tables
 from experiments.reports.results import CellResult, FinishedRun, write_csv
+from experiments.reports.scores import can_be_scored, printed, scores_of
 from nalu_jax import stats
 from nalu_jax.stats import Count, Interval, Verdict
 from nalu_jax.tasks.ranges import Range
@@ -28,10 +29,15 @@ MEANS = {
     "solved_at_mean": ("solved at, mean", "solved_at", stats.solved_at_mean),
     "sparsity_error_mean": ("sparsity error, mean", "sparsity_error", stats.sparsity_error_mean),
 }
-CAPTION = (
-    "Share of seeds that are solved at their best evaluation, ours beside {authors} {year} (arXiv {arxiv}), {place}: {title}"
-    ". Brackets: 95 % intervals; p is that of Fisher's exact test. {remarks}"
-)
+ABOUT = "ours beside {authors} {year} (arXiv {arxiv}), {place}: {title}"
+CAPTIONS = {
+    "success": f"Share of seeds that are solved at their best evaluation, {ABOUT}. Brackets: 95 % intervals; p is that of "
+    "Fisher's exact test. {remarks}",
+    "score": f"Scores, {ABOUT}. 100 times the error over that of untrained networks; ours: the median over seeds [its 95 % "
+    "interval], and the best seed. Agrees: the interval of our median reaches the published number, give or take one in its "
+    "last digit. Differs: all our seeds lie on one side of it. Undecided: some seeds reach it, and the median does not. "
+    "{remarks}",
+}
 OF_MEANS = (
     "Of solved seeds. The verdict says whether our 95 % interval covers the published number, which has one of its own."
 )
@@ -46,43 +52,101 @@ class Compared(NamedTuple):
     seeds: int
     published: Number | None
     verdict: Verdict
+    best: float = NAN  # of scores, that of the best seed
 
 
 def write_comparison(run: FinishedRun, folder: Path, name: str) -> None:
     """Writes comparison.{csv,md,tex}: the cells of a run beside a published table."""
     found = compared(run, name)
     write_csv(folder / "comparison.csv", map(as_row, found))
-    success = [formatted(one) for one in found if one.what == "success"]
-    means = [formatted(one) for one in found if one.what != "success"]
-    written = [(success, caption(run, tables()[name]))] + ([(means, OF_MEANS)] if means else [])
+    first, means = main_rows(found), [formatted(one) for one in found if one.what not in CAPTIONS]
+    written = [(first, caption(run, tables()[name], found[0].what))] + ([(means, OF_MEANS)] if means else [])
     write_tables(folder / "comparison", written)
 
 
 def screen(run: FinishedRun, name: str) -> RichTable:
-    """The success rates beside the published ones, for the terminal."""
+    """The success rates or scores beside the published ones, for the terminal."""
     shown = RichTable(box=None, header_style="bold", pad_edge=False)
-    rows = [formatted(one) for one in compared(run, name) if one.what == "success"]
+    rows = main_rows(compared(run, name))
     for heading in rows[0]:
         if heading != "note":
-            shown.add_column(heading, justify="right" if heading in ("ours", "published") else "left")
+            shown.add_column(heading, justify="right" if heading in ("ours", "best seed", "published") else "left")
     for row in rows:
         shown.add_row(*(text for heading, text in row.items() if heading != "note"))
     return shown
 
 
-def compared(run: FinishedRun, name: str) -> list[Compared]:
-    """The numbers of all cells of a run that can be held against a table.
+def main_rows(found: list[Compared]) -> list[dict[str, str]]:
+    """The rows of the table that all cells are in."""
+    return [formatted(one) for one in found if one.what in CAPTIONS]
 
-    Raises ConfigError for a table that is not known, that has no success rates, or that is of another task.
+
+def compared(run: FinishedRun, name: str) -> list[Compared]:
+    """The numbers of all cells of a run that can be held against a table: success rates, or else scores.
+
+    Raises ConfigError for a table that is not known, that has neither, or that is of another task, and for a run of which
+    there are none.
     """
-    if "success_rate" not in {number.metric for number in table(name)}:
-        known = [other for other in tables() if any(number.metric == "success_rate" for number in table(other))]
-        raise ConfigError(f"{name} has no success rates to compare with; these have: {', '.join(known)}")
+    metrics = {number.metric for number in table(name)}
+    if not metrics & COMPARABLE.keys():
+        known = [other for other in tables() if any(number.metric in COMPARABLE for number in table(other))]
+        raise ConfigError(f"{name} has no success rates or scores to compare with; these have: {', '.join(known)}")
     of_run = run.cells[0].cell.config.task.name
     of_table = {load(page.config).task.name for page in tables()[name].pages}
     if of_run not in of_table:
         raise ConfigError(f"{name} is of the task {' and '.join(sorted(of_table)) or 'of no page'}, the run of {of_run}")
+    metric = next(metric for metric in COMPARABLE if metric in metrics)
+    found = COMPARABLE[metric](run, name)
+    if not found:
+        raise ConfigError(f"{name} has success rates, and no cell of {run.folder} has a threshold of success")
+    return found
+
+
+def rates(run: FinishedRun, name: str) -> list[Compared]:
+    """The success rates of the cells that have a threshold, and what else they have in common with the table."""
     return [one for result in run.cells if result.threshold for one in numbers_of(result, name)]
+
+
+def scores(run: FinishedRun, name: str) -> list[Compared]:
+    """The scores of all cells. Raises ConfigError for a run that has none, or that another report scores."""
+    if "scores" not in run.config.reports:
+        raise ConfigError(f"{name} holds scores, and the page of this run does not name the report that makes them, scores")
+    if not can_be_scored(run):
+        raise ConfigError(
+            f"{name} holds scores, which need the errors of untrained networks (in result.json of each cell) and a grid "
+            f"without ranges: {run.folder} has not both"
+        )
+    return [score_of(result, metric, name) for result in run.cells for metric in result.task.columns]
+
+
+COMPARABLE = {"success_rate": rates, "score": scores}  # what a table may hold, the first that it does is compared
+
+
+def score_of(result: CellResult, metric: str, name: str) -> Compared:
+    """The score of a cell by one of its errors, beside the published one of the range of its heading."""
+    about = {"range": title(result.task.columns[metric]), "task": result.cell.config.task.name}
+    axes = {axis: value for axis, value in result.axes.items() if value != ""} | {"range": about["range"]}
+    ours, number = (
+        scores_of(result.seeds[metric], result.result["untrained"][metric]),
+        number_for(result, name, "score", about),
+    )
+    return Compared(axes, "score", stats.median(ours), ours.size, number, judged(ours, number), float(ours.min()))
+
+
+def judged(scores: np.ndarray, number: Number | None) -> Verdict:
+    """Whether scores f64[seeds] agree with a published one, of which no interval is known.
+
+    It may be a median, the best, or one seed: "agrees" if the interval of our median reaches it, "differs" if all seeds lie
+    on one side, else "undecided". It is printed rounded or cut, so that it is known to one in its last digit.
+    """
+    if number is None:
+        return Verdict(stats.NOT_PUBLISHED)
+    digit = 10.0 ** -len(number.printed.partition(".")[2])
+    lowest = -math.inf if number.bound == "<" else number.value - (0 if number.bound else digit)
+    highest = math.inf if number.bound == ">" else number.value + (0 if number.bound else digit)
+    if (middle := stats.median(scores)).low <= highest and middle.high >= lowest:
+        return Verdict(stats.AGREES)
+    return Verdict(stats.UNDECIDED if scores.min() <= highest and scores.max() >= lowest else stats.DIFFERS)
 
 
 def numbers_of(result: CellResult, name: str) -> list[Compared]:
@@ -101,10 +165,14 @@ def numbers_of(result: CellResult, name: str) -> list[Compared]:
     return found
 
 
-def number_for(result: CellResult, name: str, metric: str) -> Number | None:
-    """The published number of a cell: the one whose axes are all as the cell has them."""
+def number_for(result: CellResult, name: str, metric: str, about: dict[str, str] | None = None) -> Number | None:
+    """The published number of a cell: the one whose axes are all as the cell has them, or as ``about`` has."""
+
+    def fits(axis: str, text: str) -> bool:
+        return about[axis] == text if about and axis in about else has_value(result, axis, text)
+
     numbers = (number for number in table(name) if number.metric == metric)
-    return next((n for n in numbers if all(has_value(result, axis, text) for axis, text in n.axes.items())), None)
+    return next((number for number in numbers if all(fits(axis, text) for axis, text in number.axes.items())), None)
 
 
 def has_value(result: CellResult, axis: str, text: str) -> bool:
@@ -127,7 +195,7 @@ def as_row(one: Compared) -> dict[str, Any]:
     number, names = one.published, ("published", "published_low", "published_high", "published_seeds", "note")
     theirs = (number.value, number.low, number.high, number.seeds, number.note) if number else [None] * len(names)
     ours = {"ours": one.ours.estimate, "ours_low": one.ours.low, "ours_high": one.ours.high, "seeds": one.seeds}
-    verdict = {"verdict": one.verdict.word, "p": one.verdict.p}
+    verdict = {"verdict": one.verdict.word, "p": one.verdict.p} | ({} if math.isnan(one.best) else {"best": one.best})
     return {**one.axes, "what": one.what, **ours, **dict(zip(names, theirs, strict=True)), **verdict}
 
 
@@ -135,27 +203,29 @@ def formatted(one: Compared) -> dict[str, str]:
     """A row as the tables show it."""
     number, theirs = one.published, "–"
     if number is not None:
-        theirs = told(one.what, Interval(number.value, number.low, number.high), number.seeds)
+        theirs = number.bound + told(one.what, Interval(number.value, number.low, number.high), number.seeds)
     axes = {axis: label_axis(axis, value) for axis, value in one.axes.items()}
-    what = {} if one.what == "success" else {"of solved seeds": one.what}
-    row = {**axes, **what, "ours": told(one.what, one.ours, one.seeds), "published": theirs, "verdict": str(one.verdict)}
-    return row | {"note": number.note if number else ""}
+    what = {} if one.what in CAPTIONS else {"of solved seeds": one.what}
+    ours = {"ours": told(one.what, one.ours, one.seeds)} | ({"best seed": printed(one.best)} if one.what == "score" else {})
+    return {**axes, **what, **ours, "published": theirs, "verdict": str(one.verdict), "note": number.note if number else ""}
 
 
 def told(what: str, value: Interval, seeds: int | None) -> str:
     """An estimate with its interval, as far as it has one, and the number of seeds."""
+    if what == "score":
+        return printed(value.estimate) + ("" if math.isnan(value.low) else f" [{printed(value.low)}, {printed(value.high)}]")
     if what != "success":
         return scientific_interval(*value)
     text = f"{100 * value.estimate:.0f} %" if math.isnan(value.low) else percent(value)
     return f"{text} of {seeds}" if seeds else text
 
 
-def caption(run: FinishedRun, published: Table) -> str:
+def caption(run: FinishedRun, published: Table, what: str) -> str:
     """What the table is, what to know of it, and in which fields the run differs from the page that repeats it."""
     remarks = [published.remark, published.missing, *(changes(run, page) for page in published.pages[:1])]
     said = " ".join(f"{remark.rstrip('.')}." for remark in remarks if remark)
     about = published.paper._asdict() | {"place": published.place, "title": published.title}
-    return CAPTION.format(**about, remarks=said).strip()
+    return CAPTIONS[what].format(**about, remarks=said).strip()
 
 
 def changes(run: FinishedRun, page: Page) -> str:

@@ -2,13 +2,14 @@
 
 import io
 import math
+import re
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.style
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap, to_hex
@@ -17,6 +18,7 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
 from experiments.grid import BY_VALUE
+from experiments.reports.formats import LABELS, label_unit, name_range
 from experiments.reports.results import CellResult
 from nalu_jax.registry import UNITS
 from nalu_jax.storage.files import write_atomic
@@ -30,12 +32,6 @@ paper_style = matplotlib.style.context(Path(__file__).with_name("nalu_jax.mplsty
 
 
 # Names
-
-
-def name_range(intervals: Any) -> str:
-    """A range as the papers write it, U[−2, −1); of a union each interval."""
-    pairs = intervals if isinstance(intervals[0], tuple | list) else (intervals,)
-    return "U" + " ∪ ".join(f"[{low:g}, {high:g})" for low, high in pairs).replace("-", "−")
 
 
 def name_axis(axis: str, value: Any) -> str:
@@ -56,13 +52,6 @@ def named_axes(result: CellResult, *without: str) -> list[tuple[str, Any]]:
     return [(axis, value) for axis, value in axes if value not in ("", None)]
 
 
-LABELS = {
-    "cell": {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN-tanh", "rnn_relu": "RNN-ReLU"}
-    | {"unit": "", "exact_sum": "exact sum", "exact_product": "exact product"}
-    | {"configured_nalu": "LSTM-configured NALU", "ugrnn": "UGRNN"},
-    "readout": {"dense": "+ dense", "none": ""},
-    "optimizer": {"adam": "Adam", "sgd": "SGD"},
-}
 AXIS_LABELS = {"r_z_weight": "$R_z$ weight"}
 
 
@@ -74,15 +63,10 @@ def label_axis(axis: str, value: Any) -> str:
         return name_range(value)
     if value in LABELS.get(axis, ()):
         return LABELS[axis][value]
-    if axis in (*BY_VALUE, "optimizer"):
+    if axis in (*BY_VALUE, "optimizer", "range", "run"):
         return str(value)
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{AXIS_LABELS.get(axis, axis.replace('_', ' '))} {text}"
-
-
-def label_unit(name: str) -> str:
-    """The paper name of a unit; of one that has none its registered name."""
-    return (getattr(UNITS[name](1), "label", "") or name) if name in UNITS else name
 
 
 def label_cell(result: CellResult, *without: str) -> str:
@@ -95,8 +79,9 @@ def label_cell(result: CellResult, *without: str) -> str:
 
 # Looks
 
-# A colour and a marker for each unit: Okabe and Ito's palette first. Whoever shares a marker differs in lightness.
-LOOKS = {
+# A colour and a marker for each unit and cell: Okabe and Ito's palette first. Whoever shares a marker differs in lightness,
+# for those who print grey. A marker (n, 1, 0) is a star of n points. A cell that is made of a unit looks like the unit.
+LOOKS: dict[str, tuple[str, Any]] = {
     "nac": ("#0072B2", "o"),
     "nac_mul": ("#56B4E9", "s"),
     "nac_mul_sigma": ("#332288", "^"),
@@ -124,6 +109,48 @@ LOOKS = {
     "rnn_relu": ("#C9A66B", "P"),
     "configured_nalu": ("#9E3D00", ">"),
     "ugrnn": ("#17BECF", "D"),
+    "elu": ("#285D77", "d"),
+    "tanh": ("#45264F", "p"),
+    "sigmoid": ("#DCBBA3", "h"),
+    "softsign": ("#2A4F2A", (4, 1, 0)),
+    "selu": ("#30447F", (6, 1, 0)),
+    "crelu": ("#441A24", (3, 1, 0)),
+    "leaky_relu": ("#6E6E25", "p"),
+    "hardtanh": ("#2B7165", "h"),
+    "tanhshrink": ("#D8B7D8", "d"),
+    "softshrink": ("#9E4F35", (4, 1, 0)),
+    "hardshrink": ("#162534", "o"),
+    "softplus": ("#A9CC87", (6, 1, 0)),
+    "threshold": ("#302714", "s"),
+    "prelu": ("#A04D85", (3, 1, 0)),
+    "linear_no_bias": ("#C6C0C0", "p"),
+    "tanh_linear": ("#A142C0", (6, 1, 0)),
+    "tanh_linear_no_bias": ("#D98ED9", (4, 1, 0)),
+    "sigmoid_linear": ("#CB7F33", "d"),
+    "sigmoid_linear_no_bias": ("#DABF6C", (3, 1, 0)),
+    "nac_bias": ("#043354", "X"),
+    "dmu_difference": ("#4E341A", "h"),
+    "inalu_original": ("#E8A4CC", "o"),
+    "inalu_shared": ("#D9658C", "p"),
+    "mc_fc_mul_sign_inalu": ("#1E1E4E", "v"),
+    "mc_fc_mul_sign_real_npu": ("#43599B", "^"),
+    "nalu_separate": ("#F9AD87", ">"),
+    "nalu_bias": ("#6A3806", "o"),
+    "nalu_separate_bias": ("#4B1608", "<"),
+    "nalu_two_gates": ("#C58B16", "h"),
+    "nalu_gate_penalty": ("#E26459", (3, 1, 0)),
+    "nalu_gumbel": ("#7C660E", "*"),
+    "nalu_safe": ("#9B4427", "P"),
+    "nalu_trig": ("#3A360A", "d"),
+    "nmru_without_sign": ("#792836", "s"),
+    "nmu_unregularised": ("#3F1230", "D"),
+    "nmu_unbounded": ("#AD3AA3", "D"),
+    "nmu_unbounded_unregularised": ("#CB648F", (4, 1, 0)),
+    "nmu_sigma": ("#C985D6", (6, 1, 0)),
+    "batch_snmu": ("#481248", (4, 1, 0)),
+    "naive_npu": ("#0A2915", "*"),
+    "real_npu_modified": ("#425114", (3, 1, 0)),
+    "nsr": ("#3F1810", (6, 1, 0)),
     "exact_sum": ("#000000", ""),
     "exact_product": ("#000000", ""),
 }
@@ -289,14 +316,48 @@ def pixels(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+# The kinds of file that a figure is written as. Images in a PDF or SVG are as fine as its dpi.
+KINDS: dict[str, dict[str, Any]] = {
+    "png": {"dpi": 200},
+    "pdf": {"dpi": 300, "metadata": {"CreationDate": None}},
+    "svg": {"dpi": 200, "metadata": {"Date": None}},
+}
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG, and as PDF beside it; the same figure is the same files."""
+    """Writes a figure as PNG, and as PDF and SVG beside it; the same figure is the same files.
+
+    The SVG says in its description what it shows, for those who cannot see it.
+    """
     settle(figure)
-    # Images in a PDF are as fine as its dpi.
-    for kind, options in {"png": {"dpi": 200}, "pdf": {"dpi": 300, "metadata": {"CreationDate": None}}}.items():
+    description = describe(figure)
+    for kind, options in KINDS.items():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, facecolor="white", **options)
+        if kind == "svg":
+            options = options | {"metadata": options["metadata"] | {"Description": description}}
+        with rc_context({"svg.hashsalt": path.stem}):  # names of an SVG's parts are hashes, else of something random
+            figure.savefig(buffer, format=kind, facecolor="white", **options)
         write_atomic(path.with_suffix(f".{kind}"), buffer.getvalue())
+
+
+def describe(figure: Figure) -> str:
+    """What a figure shows, in words: the titles of its panels, their axes, and what its legends name."""
+    parts = {
+        "": [figure.get_suptitle()],
+        "Panels: ": [panel.get_title() for panel in figure.axes],
+        "Across: ": [panel.get_xlabel() for panel in figure.axes],
+        "Upwards: ": [panel.get_ylabel() for panel in figure.axes],
+    }
+    for legend in (*figure.legends, *(legend for panel in figure.axes if (legend := panel.get_legend()))):
+        heading = legend.get_title().get_text()
+        parts[f"{heading}: " if heading else "Shown: "] = [text.get_text() for text in legend.get_texts()]
+    told = {name: list(dict.fromkeys(filter(None, map(in_words, texts)))) for name, texts in parts.items()}
+    return " ".join(f"{name}{', '.join(texts)}." for name, texts in told.items() if texts)
+
+
+def in_words(text: str) -> str:
+    """A label of a figure in one line, without the signs of its formulas."""
+    return re.sub(r"\\(?:mathrm|cdot)|[${}]", "", " ".join(text.split()))
 
 
 def settle(figure: Figure) -> None:

@@ -1,14 +1,19 @@
 """Numbers and tables as people read them."""
 
+import ast
 import math
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tabulate import tabulate
 
+from experiments.reports.latex import PACKAGES, as_latex
+from nalu_jax.registry import UNITS
 from nalu_jax.stats import Interval, quantiles
 from nalu_jax.storage.files import write_atomic
+from nalu_jax.tasks.operations import sign
 
 SHARE = " %"  # ends the headings of shares, which are shown in per cent
 
@@ -83,32 +88,90 @@ def bracketed_share(values: np.ndarray) -> str:
 
 
 def write_table(stem: Path, rows: list[dict[str, str]], caption: str) -> None:
-    """Writes a table as Markdown and as LaTeX (booktabs)."""
+    """Writes a table as Markdown and as LaTeX."""
     write_tables(stem, [(rows, caption)])
 
 
 def write_tables(stem: Path, tables: list[tuple[list[dict[str, str]], str]]) -> None:
-    """Writes tables, each with its caption, into one file as Markdown and one as LaTeX (booktabs)."""
+    """Writes tables, each with its caption, into one file as Markdown and one as LaTeX.
+
+    LaTeX has units by their paper names and operations by their signs, Markdown the names that configs have.
+    """
     markdown = [
         f"{tabulate(rows, headers='keys', tablefmt='github', disable_numparse=True)}\n\n{note}" for rows, note in tables
     ]
     write_atomic(stem.with_suffix(".md"), ("\n\n".join(markdown) + "\n").encode())
-    latex = [as_latex(rows, caption) for rows, caption in tables]
-    write_atomic(stem.with_suffix(".tex"), ("% needs \\usepackage{booktabs}\n" + "\n\n".join(latex) + "\n").encode())
+    labels = [f"tab:{stem.name}" + (f"-{i}" if i > 1 else "") for i in range(1, len(tables) + 1)]
+    latex = [as_latex(list(map(labelled, rows)), note, label) for (rows, note), label in zip(tables, labels, strict=True)]
+    write_atomic(stem.with_suffix(".tex"), (PACKAGES + "\n\n".join(latex) + "\n").encode())
 
 
-def as_latex(rows: list[dict[str, str]], caption: str) -> str:
-    """A table as LaTeX, its caption as a comment below."""
-    latex = tabulate(rows, headers="keys", tablefmt="latex_booktabs", disable_numparse=True)
-    for character, command in LATEX.items():
-        latex = latex.replace(character, command)
-    return f"{latex}\n% " + caption.replace("%", r"\%")
+class Table(NamedTuple):
+    """A table as it stands in a file: the texts of its cells."""
+
+    headings: list[str]
+    rows: list[list[str]]
+    caption: str
 
 
-LATEX = {
-    **{"–": "--", "−": "$-$", "√": r"$\surd$", "×": r"$\times$", "÷": r"$\div$", "²": "$^2$", "∞": r"$\infty$"},
-    "σ": r"$\sigma$",
+def read_tables(path: Path) -> list[Table]:
+    """The tables of a Markdown file, as ``write_tables`` wrote them; none of a file that begins otherwise."""
+    found: list[Table] = []
+    for block in path.read_text(encoding="utf-8").split("\n\n"):
+        lines = [line.strip() for line in block.strip().splitlines()]
+        if len(lines) > 1 and re.fullmatch(r"\|[-:| ]+\|", lines[1]):
+            heading, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+            found.append(Table(heading, rows, ""))
+        elif found:
+            found[-1] = found[-1]._replace(caption=" ".join([found[-1].caption, *lines]).strip())
+    return found
+
+
+LABELS = {
+    "cell": {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN-tanh", "rnn_relu": "RNN-ReLU"}
+    | {"unit": "", "exact_sum": "exact sum", "exact_product": "exact product"}
+    | {"configured_nalu": "LSTM-configured NALU", "ugrnn": "UGRNN"},
+    "readout": {"dense": "+ dense", "none": ""},
+    "optimizer": {"adam": "Adam", "sgd": "SGD"},
 }
+UNIT_NAMES = ("unit", "first_layer", "last_layer", "readout_unit")  # axes whose values are units
+
+
+HEADINGS = {"r_z_weight": "R_z weight"}
+
+
+def labelled(row: dict[str, str]) -> dict[str, str]:
+    """A row as papers have it."""
+    return {label_heading(heading): label_text(heading, text) for heading, text in row.items()}
+
+
+def label_heading(heading: str) -> str:
+    """A heading as papers have it: a unit by its paper name, no underscores."""
+    return label_unit(heading) if heading in UNITS else HEADINGS.get(heading, heading.replace("_", " "))
+
+
+def label_text(heading: str, text: str) -> str:
+    """A cell as papers have it: a unit by its paper name, an operation by its sign, a range as U[1, 2)."""
+    if heading in UNIT_NAMES:
+        return label_unit(text)
+    if text in LABELS.get(heading, {}):
+        return LABELS[heading][text] or text
+    if heading == "operation":
+        return sign(text)
+    if heading.endswith("_range") and re.fullmatch(r"[\d\s.,e()-]+", text):
+        return name_range(ast.literal_eval(text))
+    return text
+
+
+def label_unit(name: str) -> str:
+    """The paper name of a unit; of one that has none its registered name."""
+    return (getattr(UNITS[name](1), "label", "") or name) if name in UNITS else name
+
+
+def name_range(intervals: Any) -> str:
+    """A range as the papers write it, U[−2, −1); of a union each interval."""
+    pairs = intervals if isinstance(intervals[0], tuple | list) else (intervals,)
+    return "U" + " ∪ ".join(f"[{low:g}, {high:g})" for low, high in pairs).replace("-", "−")
 
 
 def axis_texts(axes: dict[str, Any]) -> dict[str, str]:

@@ -22,7 +22,7 @@ def write(run: FinishedRun, folder: Path) -> None:
     A score compares cells on one task: of a grid over ranges, and of one whose folder has no untrained errors, nothing is
     written.
     """
-    if "interpolation_range" in run.axes or not all(result.result["untrained"] for result in run.cells):
+    if not can_be_scored(run):
         return
     rows = []
     labels = list(dict.fromkeys(name_cell(result) for result in run.cells))
@@ -38,10 +38,21 @@ def write(run: FinishedRun, folder: Path) -> None:
 
 
 def score(errors: np.ndarray, untrained: float) -> str:
-    """Median and best of 100 · error / untrained error over errors f64[seeds], as the paper prints them."""
-
-    def printed(value: float) -> str:
-        return "–" if not np.isfinite(value) else ">999" if value > 999 else f"{value:.1f}"
-
-    scores = 100 * np.where(np.isnan(errors), np.inf, errors) / untrained
+    """Median and best of the scores of errors f64[seeds], as the paper prints them."""
+    scores = scores_of(errors, untrained)
     return f"{printed(quantiles(scores, (0.5,))[0])} ({printed(scores.min())})"
+
+
+def scores_of(errors: np.ndarray, untrained: float) -> np.ndarray:
+    """100 · error / untrained error: errors f64[seeds] → f64[seeds], infinite for a diverged seed."""
+    return 100 * np.where(np.isnan(errors), np.inf, errors) / untrained
+
+
+def printed(value: float) -> str:
+    """A score as the paper prints it."""
+    return "–" if not np.isfinite(value) else ">999" if value > 999 else f"{value:.1f}"
+
+
+def can_be_scored(run: FinishedRun) -> bool:
+    """Whether all cells have the errors of untrained networks, and those of one operation are of one task."""
+    return "interpolation_range" not in run.axes and all(result.result["untrained"] for result in run.cells)

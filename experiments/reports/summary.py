@@ -30,7 +30,9 @@ def write(run: FinishedRun, folder: Path) -> None:
     write_csv(folder / "summary.csv", rows)
     write_csv(folder / "seeds.csv", [result.axes | row for result in run.cells for row in result.rows])
     formatted = formatted_rows(run, rows)
-    caption = [f"{rows[0]['seeds']} seeds a cell, {rows[0]['steps']:,} steps."]
+    of_cells = rows[: len(run.cells)]
+    seeds, steps = (from_to([row[name] for row in of_cells]) for name in ("seeds", "steps"))
+    caption = [f"{seeds} seeds a cell, {steps} steps."]
     if "success" in formatted[0]:
         caption.append(
             "Success: a seed is solved at its evaluation with the best score. Brackets: 95 % intervals. Solved at and "
@@ -43,6 +45,12 @@ def write(run: FinishedRun, folder: Path) -> None:
     if shares:
         caption.append(f"Median over seeds [lowest, highest]: {', '.join(shares)}.")
     write_table(folder / "summary", formatted, " ".join(caption))
+
+
+def from_to(numbers: list[int]) -> str:
+    """Whole numbers in short: the one that all are, or the least and the greatest."""
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def screen(run: FinishedRun) -> Table:
