@@ -22,7 +22,7 @@ from nalu_jax.networks.layers import unit_of
 from nalu_jax.recipes import NUMBERS, UNSET, Chain, Optimizer, Penalty, Reinit
 from nalu_jax.registry import LEARNERS, NETWORKS, TASKS
 from nalu_jax.tasks.base import TaskSpec
-from nalu_jax.training.distributed import Layout, by_seed, layout_for, pad_seeds, place, replicated, seed_mesh
+from nalu_jax.training.distributed import Layout, by_seed, fetch, layout_for, pad_seeds, place, replicated, seed_mesh
 from nalu_jax.training.loop import Programs, Variants, make_programs, stack
 from nalu_jax.types import Hyperparameters, Learner, Problem
 
@@ -103,8 +103,7 @@ def build(cell: Cell, together: int = 1) -> Job:
     Everything of it is made but the arrays. Raises ConfigError for values that are impossible.
     """
     config = cell.config
-    with naming(""):
-        schedule = Schedule(**{field.name: config[field.name] for field in dataclasses.fields(Schedule)})
+    schedule = schedule_of(config)
     task = task_of(config)
     network = network_of(config, task)
     with naming("optimizer"):
@@ -135,6 +134,12 @@ def build(cell: Cell, together: int = 1) -> Job:
         name=cell.name,
         config=config,
     )
+
+
+def schedule_of(config: Config) -> Schedule:
+    """The schedule of a cell. Raises ConfigError for numbers that are impossible."""
+    with naming(""):
+        return Schedule(**{field.name: config[field.name] for field in dataclasses.fields(Schedule)})
 
 
 def task_of(config: Config) -> TaskSpec:
@@ -266,7 +271,8 @@ def untrained_errors(jobs: list[Job]) -> list[dict[str, float]]:
     together = place(together, replicated(layout.mesh))
     run = start(place(pad_seeds(seeds, layout), by_seed(layout.mesh)), together)
     _, metrics = chunk(run, together, 0, True)
-    means = {name: np.asarray(metrics[name])[: len(seeds)].mean(0) for name in jobs[0].task.columns}
+    metrics = fetch({name: metrics[name] for name in jobs[0].task.columns})
+    means = {name: values[: len(seeds)].mean(0) for name, values in metrics.items()}
     return [{name: float(mean[i]) for name, mean in means.items()} for i in range(len(jobs))]
 
 

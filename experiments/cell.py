@@ -4,9 +4,9 @@ moment.
 
 import contextlib
 import dataclasses
-import json
 import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,17 +17,21 @@ from experiments.console import CellProgress
 from experiments.environment import differences
 from experiments.faults import out_of_memory
 from experiments.grid import Cell
+from experiments.processes import Leading, announce, several
 from experiments.reports import find, hparams
 from experiments.reports.formats import is_share
+from experiments.reports.overview import events_of
 from experiments.reports.results import CellResult, Files, csv_text, plain, read_json
 from experiments.reports.trained import Trained
 from experiments.stopping import SignalHandler
+from experiments.work import Work
+from experiments.work import plain as plain_config
 from nalu_jax.storage.checkpoint import Checkpoints, pack
-from nalu_jax.storage.files import sha256, write_atomic
+from nalu_jax.storage.files import sealed, sha256, write_atomic
 from nalu_jax.storage.metrics import MetricsFile, summarise
 from nalu_jax.storage.tensorboard import POINTS
 from nalu_jax.storage.writers import Writer, Writers
-from nalu_jax.training.loop import Run, diverged, run_seeds
+from nalu_jax.training.loop import Host, Run, diverged, run_seeds
 from nalu_jax.training.random import generator_of
 
 CHUNK_SECONDS = 1.0
@@ -57,8 +61,13 @@ class GroupHost:
         errors = [metric for metric, heading in columns.items() if not is_share(heading)]
         shown = jobs[0].config.writers
         self.recorders = [
-            Recorder(MetricsFile(f.metrics), Writers(shown, f.path, every=every, errors=errors, say=progress.say))
-            for f in files
+            Recorder(
+                MetricsFile(f.metrics),
+                Writers(
+                    shown, f.path, every=every, errors=errors, say=progress.say, events=events_of(f.path, job.name, job.axes)
+                ),
+            )
+            for job, f in zip(jobs, files, strict=True)
         ]
         self.length = 0
         self.pause = CHECKPOINT_SECONDS
@@ -130,49 +139,39 @@ class GroupHost:
                 stack.callback(recorder.writers.close)
 
 
-def run_group(
-    jobs: list[Job], files: list[Files], progress: CellProgress, signals: SignalHandler, environment: dict[str, Any]
-) -> None:
+def run_group(work: Work, progress: CellProgress, signals: SignalHandler, environment: dict[str, Any]) -> None:
     """Runs cells that train together, or what is left, to the end; ``seeds.csv`` is the last file that a cell gets.
 
-    Where memory runs out it goes on with half as many seeds at a time, as long as there is more than one.
+    Where memory runs out it goes on with half as many seeds at a time, as long as there is more than one; but not in several
+    processes, which would all have to know.
     """
-    layout = jobs[0].layout
+    layout = work.jobs[0].layout
     try:
-        return train_group(jobs, files, progress, signals, environment)
+        return train_group(work, progress, signals, environment)
     except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error) or layout.block == 1:
+        if not out_of_memory(error) or layout.block == 1 or several():
             raise
     fewer = layout._replace(block=layout.block // 2)
     progress.say(f"out of memory with {layout.block} seeds at a time on a device; going on with {fewer.block}")
-    jobs = [dataclasses.replace(job, layout=fewer) for job in jobs]
-    return run_group(jobs, files, progress, signals, environment)
+    work = work._replace(jobs=[dataclasses.replace(job, layout=fewer) for job in work.jobs])
+    return run_group(work, progress, signals, environment)
 
 
-def train_group(
-    jobs: list[Job], files: list[Files], progress: CellProgress, signals: SignalHandler, environment: dict[str, Any]
-) -> None:
+def train_group(work: Work, progress: CellProgress, signals: SignalHandler, environment: dict[str, Any]) -> None:
     """Runs cells that train together with the block of seeds that their layout says."""
-    schedule, layout = jobs[0].schedule, jobs[0].layout
-    compiled, problem = programs(jobs)
+    jobs, files = work
+    layout = jobs[0].layout
     generator = dict(jobs[0].training.learner_options).get("generator")
     environment = environment | {"block": layout.block} | ({"generator": generator_of(generator)} if generator else {})
-    changes = []
+    names, changes = [job.name for job in jobs], []
     for job, job_files in zip(jobs, files, strict=True):
         job_files.path.mkdir(parents=True, exist_ok=True)
-        changes.append(note_environment(job, job_files, progress, environment))
+        changes.append(begin(job, job_files, names, progress, environment))
     with contextlib.closing(GroupHost(jobs, files, progress, signals)) as host:
-        run = run_seeds(
-            compiled,
-            schedule.seeds,
-            problem,
-            num_steps=schedule.num_steps,
-            eval_every=schedule.eval_every,
-            host=host,
-            resume_from=host.resume,
-        )
+        announce(work, signals)
+        leading = Leading(host, host.resume, signals) if several() else host
+        run, untrained = compute(jobs, leading, leading.resume)
         host.save(int(run.step), run)
-        untrained = untrained_errors(jobs)
         for i, job in enumerate(jobs):
             state, record = jax.tree.map(lambda leaf, i=i: leaf[:, i], (run.state, run.record))  # leaves [seeds, ...]
             alone = Run(run.step, state, record)
@@ -181,6 +180,22 @@ def train_group(
             result = write_results(job, files[i], alone, rows, untrained[i], changes[i], sha256(table))
             show_results(host.recorders[i].writers, job, alone, result)
             write_atomic(files[i].seeds, table)
+
+
+def compute(jobs: list[Job], host: Host, resume: Callable[[Run], Run | None]) -> tuple[Run, list[dict[str, float]]]:
+    """Trains cells together, to the end; returns the run, and the errors of each before training."""
+    compiled, problem = programs(jobs)
+    schedule = jobs[0].schedule
+    run = run_seeds(
+        compiled,
+        schedule.seeds,
+        problem,
+        num_steps=schedule.num_steps,
+        eval_every=schedule.eval_every,
+        host=host,
+        resume_from=resume,
+    )
+    return run, untrained_errors(jobs)
 
 
 def write_results(
@@ -212,7 +227,7 @@ def write_results(
             files.metrics.name: sha256(files.metrics.read_bytes()),
         },
     }
-    write_atomic(files.result, json.dumps(result, indent=2).encode())
+    write_atomic(files.result, sealed(result))
     return CellResult(dict(job.axes), Cell(dict(job.axes), job.name, job.config), job.task, rows, result, files)
 
 
@@ -250,16 +265,32 @@ def show_results(writer: Writer, job: Job, run: Run, result: CellResult) -> None
     writer.hparams(hparams.settings_of(result), hparams.results_of(result), step)
 
 
-def note_environment(job: Job, files: Files, progress: CellProgress, environment: dict[str, Any]) -> list[str]:
-    """Writes the cell's config.json on its first start; says, later, what has changed since. Returns all changes so far."""
-    described = {"config": json.loads(job.config.to_json_best_effort()), "environment": environment, "changes": []}
+def begin(job: Job, files: Files, together: list[str], progress: CellProgress, environment: dict[str, Any]) -> list[str]:
+    """Writes the cell's config.json on its first start; says, later, what has changed since. Returns all changes so far.
+
+    A cell that has results of fewer steps keeps them in a folder of their own.
+    """
+    described = {"config": plain_config(job.config), "together": together, "environment": environment, "changes": []}
     if not files.config.exists():
-        write_atomic(files.config, json.dumps(described, indent=2).encode())
+        write_atomic(files.config, sealed(described))
         return []
     before = read_json(files.config)
+    if before["config"]["num_steps"] < job.schedule.num_steps:
+        set_aside(files, f"steps_{before['config']['num_steps']}")
     found = differences(before["environment"], environment)
     if found:
         progress.say(f"not bit-exact from here on, the environment has changed: {'; '.join(found)}")
-        before |= {"environment": environment, "changes": before["changes"] + found}
-        write_atomic(files.config, json.dumps(before, indent=2).encode())
-    return before["changes"]
+    now = described | {"changes": before["changes"] + found}
+    if now != before:
+        write_atomic(files.config, sealed(now))
+    return now["changes"]
+
+
+def set_aside(files: Files, name: str) -> None:
+    """Keeps the results of a finished cell that goes on in a folder of their own; then it is unfinished."""
+    if files.seeds.exists():
+        aside = files.path / name
+        aside.mkdir(exist_ok=True)
+        for file in (files.config, files.metrics, files.params, files.result, files.seeds):
+            write_atomic(aside / file.name, file.read_bytes())
+        files.seeds.unlink()

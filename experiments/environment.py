@@ -12,20 +12,23 @@ import jax
 
 import nalu_jax
 from experiments.faults import EnvironmentFault
+from experiments.pages import own_code
 
+DEVICES = "--xla_force_host_platform_device_count"  # which "devices" says
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
-def describe() -> dict[str, Any]:
-    """Versions, the commit, the source, and the devices."""
+def describe(page: str = "") -> dict[str, Any]:
+    """Versions, the commit, the source, that of a page and of what it registers, and the devices."""
     devices = jax.devices()
     return {
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "commit": commit(),
         "source": source(),
+        "page": own_code(page) if page else "",
         "devices": {"kind": devices[0].device_kind, "platform": devices[0].platform, "count": len(devices)},
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "xla_flags": " ".join(flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(DEVICES)),
     }
 
 

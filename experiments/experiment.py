@@ -1,100 +1,245 @@
 """Running an experiment: the cells of a grid one after another in a working directory, with their reports."""
 
-import itertools
+import contextlib
 import time
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 
-from experiments.build import Job, build
 from experiments.cell import run_group
 from experiments.config import Config
-from experiments.console import CellProgress
-from experiments.environment import check_devices, describe
-from experiments.faults import ALL_DIVERGED, DONE, INTERRUPTED, ConfigError, EnvironmentFault, Interrupted
-from experiments.grid import cell_name, cells, groups
+from experiments.console import CellProgress, Forecast, Line
+from experiments.environment import check_devices, describe, differences
+from experiments.faults import (
+    DONE,
+    INCOMPLETE,
+    INTERRUPTED,
+    ConfigError,
+    Damaged,
+    EnvironmentFault,
+    Interrupted,
+    out_of_memory,
+)
+from experiments.locks import Busy, held
+from experiments.pages import canonical
+from experiments.processes import several
+from experiments.reporting import COMPLETE, check_reports, intact, seal, show, write_reports
 from experiments.reports import find, locate
-from experiments.reports.results import Files, FinishedRun, read_run
+from experiments.reports.overview import overview_of, show_overview
+from experiments.reports.results import FinishedRun, read_json, read_run
 from experiments.stopping import SignalHandler
-from experiments.workdir import claimed, same_run
+from experiments.work import FAILED, Work, plan
+from experiments.workdir import adopt, claimed, holders
 from nalu_jax.registry import WRITERS, UnknownName
+from nalu_jax.storage.checkpoint import CheckpointError
 from nalu_jax.storage.files import write_atomic
-from nalu_jax.tasks.base import TaskSpec
 from nalu_jax.training.selftest import check_numbers
 
 REPORT_SHARE = 0.05  # of the time of a run that reports on its way may take
+CODE = ("source", "page")  # of an environment
+# Trains the works of an experiment at these places of its list, unless others do, and notes those that fail.
+Engine: TypeAlias = Callable[["Experiment", list[int], dict[str, Any]], None]
 
 
-def run_experiment(config: Config, workdir: Path, *, fresh: bool, console: Console) -> int:
+def one_after_another(experiment: "Experiment", places: list[int], environment: dict[str, Any]) -> None:
+    """The local engine: trains works in this process."""
+    for place in places:
+        experiment.take(place, environment)
+        experiment.signals.check()
+
+
+def run_experiment(
+    config: Config,
+    workdir: Path,
+    *,
+    page: str = "",
+    fresh: bool,
+    console: Console,
+    engine: Engine = one_after_another,
+) -> int:
     """Runs all cells that are not finished, writes the reports, shows the table, and returns the exit code.
 
-    Everything that can be refused is refused before anything is compiled: raises ConfigError for settings, and
-    EnvironmentFault for the folder.
+    Several processes that are given the same share the folder: each takes what nobody holds, and whoever finishes last
+    writes the reports. Everything that can be refused is refused before anything is compiled: raises ConfigError for
+    settings, and EnvironmentFault for the folder.
     """
     check_devices()
-    together = [[build(cell, len(group)) for cell in group] for group in groups(config, list(cells(config)))]
-    for name in config.reports:
-        locate(name)
-    check_writers(config.writers)
-    with claimed(workdir, fresh=fresh, console=console):
-        same_run(workdir, config, itertools.chain(*together))
+    page = canonical(page) if page else ""
+    works = planned(workdir, config) if not workdir.exists() else None  # so that a mistake leaves no trace
+    with claimed(workdir, fresh=fresh, console=console) as lock:
+        works = works or planned(workdir, config)
+        adopt(workdir, config, page, lock, console)
         try:
-            train(together, config, workdir, console)
+            return Experiment(config, workdir, page, works, console, engine).run()
         except Interrupted:
             console.print("interrupted; everything is saved, and the same command goes on from here", soft_wrap=True)
             return INTERRUPTED
-        run = read_run(workdir, config)
-        show(run, [find(name) for name in config.reports], console)
-        console.print(f"reports: {workdir}    curves: tensorboard --logdir {workdir}", soft_wrap=True)
-    return ALL_DIVERGED if any(result.all_diverged for result in run.cells) else DONE
 
 
-def train(together: list[list[Job]], config: Config, workdir: Path, console: Console) -> None:
-    """Runs the cells that are not finished, and writes the reports as they finish. Raises Interrupted at a signal."""
-    complete = workdir / "complete"
-    signals = SignalHandler()
-    left = [group for group in together if not all(Files(workdir / job.name).seeds.exists() for job in group)]
-    if not left and complete.exists():
-        return
-    # First, since a KeyboardInterrupt may be swallowed by what is imported from here on, and by jax's garbage collector.
-    signals.install()
-    reports = [find(name) for name in config.reports]
-    environment = trusted_environment()
-    check_reports(reports, [job.task for group in together for job in group])
-    signals.check()
-    complete.unlink(missing_ok=True)  # its reports will be of the past when a cell is finished again
-    console.print(f"curves live: tensorboard --logdir {workdir}", soft_wrap=True, highlight=False, markup=False)
-    reported, took = time.monotonic(), 0.0
-    for i, group in enumerate(left):
-        schedule, task = group[0].schedule, group[0].task
-        progress = CellProgress(
-            console,
-            f"{len(together) - len(left) + i + 1}/{len(together)} {group_name(group)}",
+def planned(workdir: Path, config: Config) -> list[Work]:
+    """The works of a run. Raises ConfigError for all that is wrong with its config and can be known without its task."""
+    works = plan(workdir, config)
+    for name in config.reports:
+        locate(name)
+    check_writers(config.writers)
+    return works
+
+
+class Experiment:
+    """The works of a run in a working directory, and their reports."""
+
+    def __init__(
+        self,
+        config: Config,
+        workdir: Path,
+        page: str,
+        works: list[Work],
+        console: Console,
+        engine: Engine = one_after_another,
+    ):
+        self.config = config
+        self.workdir = workdir
+        self.page = page
+        self.works = works
+        self.console = console
+        self.engine = engine
+        self.signals = SignalHandler()
+        self.reports: list[ModuleType] = []
+        self.forecast = Forecast()
+        self.logdir = overview_of(workdir, len({job.name for work in works for job in work.jobs}))
+        self.trained = 0
+        self.failed: dict[str, BaseException] = {}  # what has failed, by folder
+        self.reported, self.took = time.monotonic(), 0.0  # when reports were written last, and how long that took
+
+    def run(self) -> int:
+        """Trains what is not finished and nobody else trains, and returns the exit code. Raises Interrupted at a signal."""
+        if all(work.finished for work in self.works) and intact(self.workdir):
+            self.reports = [find(name) for name in self.config.reports]
+            self.say_what_other_code_trained(describe(self.page))
+            return self.shown(self.read())
+        # First, since a KeyboardInterrupt may be swallowed by what is imported from here on, and by jax's garbage collector.
+        self.signals.install()
+        self.reports = [find(name) for name in self.config.reports]
+        environment = trusted_environment(self.page)
+        check_reports(self.reports, [job.task for work in self.works for job in work.jobs])
+        self.say_what_other_code_trained(environment)
+        self.signals.check()
+        (self.workdir / COMPLETE).unlink(missing_ok=True)  # its reports will be of the past when a cell is finished
+        self.say(f"curves live: tensorboard --logdir {self.logdir}")
+        before = -1
+        while before < self.trained:  # once more, since others may have died over what they had taken
+            before = self.trained
+            left = [i for i, work in enumerate(self.works) if not work.finished and str(work.folder) not in self.failed]
+            self.engine(self, left, environment)
+        run = self.read()
+        if left := [work.name for work in self.works if not work.finished and str(work.folder) not in self.failed]:
+            sentence = f"{', '.join(left)} in use by {holders(self.workdir)}"
+            if not self.trained:
+                raise Busy(f"--workdir: {self.workdir}: {sentence}, and nothing else is left to train")
+            self.say(f"{sentence}; whoever finishes last writes the tables")
+            return DONE
+        for missing in (*write_reports(run, self.reports, self.workdir), *show_overview(run)):
+            self.say(missing)
+        find("page").write(run, self.workdir)
+        if not self.failed:
+            seal(self.workdir)
+        return self.shown(run)
+
+    def take(self, place: int, environment: dict[str, Any]) -> None:
+        """Trains the work at a place of the list, unless another process does. What fails is noted, and costs no other."""
+        work = self.works[place]
+        work.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with held(work.folder):
+                if work.finished:
+                    return
+                (work.folder / FAILED).unlink(missing_ok=True)
+                try:
+                    self.train(place, environment)
+                except (Damaged, CheckpointError, MemoryError, RuntimeError) as error:
+                    if not is_of_one(error):
+                        raise
+                    self.failed[str(work.folder)] = error
+                    write_atomic(work.folder / FAILED, "".join(traceback.format_exception(error)).encode())
+                    self.say(f"{work.name} has failed: {one_line(error)}")
+        except Busy:
+            return
+        self.trained += 1
+
+    def train(self, place: int, environment: dict[str, Any]) -> None:
+        """Trains the work at a place of the list, and writes the reports of what is finished by then, unless that is all."""
+        work, later = self.works[place], [work for work in self.works[place + 1 :] if not work.finished]
+        schedule, task = work.jobs[0].schedule, work.jobs[0].task
+        with CellProgress(
+            self.console,
+            f"{place + 1}/{len(self.works)} {work.name}",
             columns=task.columns,
             num_steps=schedule.num_steps,
-            num_seeds=schedule.num_seeds * len(group),
-            count_solved=any(job.task.threshold for job in group),
-            later=sum(map(seed_steps, left[i + 1 :])),
-        )
-        with progress:
-            run_group(group, [Files(workdir / job.name) for job in group], progress, signals, environment)
-        signals.check()
+            num_seeds=schedule.num_seeds * len(work.jobs),
+            count_solved=any(job.task.threshold for job in work.jobs),
+            axes=work.jobs[0].axes,
+            later=[Line(work.jobs[0].axes, work.seed_steps) for work in later],
+            forecast=self.forecast,
+        ) as progress:
+            run_group(work, progress, self.signals, environment)
+        self.signals.check()
         began = time.monotonic()
-        if group is not left[-1] and took < REPORT_SHARE * (began - reported):
-            write_reports(read_run(workdir, config), reports, workdir)
-            reported = time.monotonic()
-            took = reported - began
-    for sentence in write_reports(read_run(workdir, config), reports, workdir):
-        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
-    write_atomic(complete, b"")
+        if later and self.took < REPORT_SHARE * (began - self.reported):
+            run = self.read()
+            write_reports(run, self.reports, self.workdir)
+            show_overview(run)
+            self.reported = time.monotonic()
+            self.took = self.reported - began
+
+    def read(self) -> FinishedRun:
+        """What is finished by now; cells that are damaged have failed."""
+        damaged: list[str] = []
+        run = read_run(self.workdir, self.config, say=damaged.append)
+        self.failed |= {sentence: Damaged(sentence) for sentence in damaged}
+        if self.failed and not run.cells:
+            raise next(iter(self.failed.values()))
+        return run._replace(page=self.page)
+
+    def shown(self, run: FinishedRun) -> int:
+        """Prints the table of the first report that has one, and what has failed; returns the exit code."""
+        show(run, self.reports, self.console)
+        self.console.print(f"reports: {self.workdir}    curves: tensorboard --logdir {self.logdir}", soft_wrap=True)
+        for error in self.failed.values():
+            self.say(f"failed: {one_line(error)}")
+        return INCOMPLETE if self.failed or any(result.all_diverged for result in run.cells) else DONE
+
+    def say_what_other_code_trained(self, environment: dict[str, Any]) -> None:
+        """Says which finished cells were trained by another library, or by code of the page's own that has changed since."""
+        now, by_code = {code: environment[code] for code in CODE}, {}
+        for work in self.works:
+            if work.finished:
+                for job, files in zip(work.jobs, work.files, strict=True):
+                    with contextlib.suppress(Damaged):
+                        before = read_json(files.config)["environment"]
+                        found = differences({code: before[code] for code in CODE}, now)
+                        by_code.setdefault("; ".join(found), []).append(job.name)
+        for found, names in by_code.items():
+            if found:
+                kept = f"trained by other code ({found}) and kept as they are: {', '.join(dict.fromkeys(names))}"
+                self.say(f"{kept}; what is removed is trained anew")
+
+    def say(self, sentence: str) -> None:
+        """Prints a sentence."""
+        self.console.print(sentence, soft_wrap=True, highlight=False, markup=False)
 
 
-def seed_steps(group: list[Job]) -> int:
-    """The steps of all seeds of cells that train together."""
-    return sum(job.schedule.num_steps * job.schedule.num_seeds for job in group)
+def is_of_one(error: BaseException) -> bool:
+    """Whether an error is of the cells that it came up with alone: damaged files, and too little memory in one process."""
+    return isinstance(error, Damaged | CheckpointError) or (out_of_memory(error) and not several())
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split())
 
 
 def check_writers(names: Iterable[str]) -> None:
@@ -106,52 +251,11 @@ def check_writers(names: Iterable[str]) -> None:
         raise ConfigError(f"config.writers: {error}") from error
 
 
-def check_reports(reports: list[ModuleType], tasks: Iterable[TaskSpec]) -> None:
-    """Raises ConfigError for a report that cannot be made of one of the tasks."""
-    for report in reports:
-        if hasattr(report, "check"):
-            for task in tasks:
-                report.check(task)
-
-
-def group_name(group: list[Job]) -> str:
-    """What cells that train together are called: by the axes that they share, and how many they are."""
-    first = group[0]
-    if len(group) == 1:
-        return first.name
-    shared = {axis: value for axis, value in first.axes.items() if all(job.axes[axis] == value for job in group)}
-    return f"{cell_name(shared)} ({len(group)} cells)"
-
-
-def trusted_environment() -> dict[str, Any]:
+def trusted_environment(page: str) -> dict[str, Any]:
     """Where the run takes place. Raises EnvironmentFault if jax does not start or computes wrong numbers."""
     try:
-        environment = describe()
+        environment = describe(page)
         check_numbers()
     except (RuntimeError, EnvironmentFault) as error:
         raise EnvironmentFault(f"this jax cannot be used: {error}") from error
     return environment
-
-
-def write_reports(run: FinishedRun, reports: list[ModuleType], folder: Path) -> list[str]:
-    """Writes the reports of a run's finished cells, and returns what could not be written, a sentence each.
-
-    A report that draws what the folder does not hold, such as parameters in a folder of results/, is left out. Raises
-    ConfigError for a report of other tasks.
-    """
-    check_reports(reports, [result.task for result in run.cells])
-    missing = []
-    for report in reports:
-        try:
-            report.write(run, folder)
-        except FileNotFoundError as error:
-            missing.append(f"{report.__name__.rsplit('.', 1)[-1]} is left as it is: it needs {error.filename}")
-    return missing
-
-
-def show(run: FinishedRun, reports: list[ModuleType], console: Console) -> None:
-    """Prints the table of the first report that has one."""
-    for report in reports:
-        if hasattr(report, "screen"):
-            console.print(report.screen(run))
-            return

@@ -2,12 +2,12 @@
 
 from nalu_jax.faults import EnvironmentFault
 
-__all__ = ["ConfigError", "EnvironmentFault", "Interrupted"]
+__all__ = ["ConfigError", "Damaged", "EnvironmentFault", "Interrupted"]
 
 DONE = 0
 BAD_CONFIG = 2
 BAD_ENVIRONMENT = 3
-ALL_DIVERGED = 4
+INCOMPLETE = 4
 INTERRUPTED = 75
 
 
@@ -18,6 +18,10 @@ def out_of_memory(error: BaseException) -> bool:
 
 class ConfigError(ValueError):
     """An invalid setting, in one sentence: the field, its value, what is allowed."""
+
+
+class Damaged(EnvironmentFault):
+    """A file of a run that is not what was written."""
 
 
 class Interrupted(Exception):

@@ -1,10 +1,12 @@
 """Config pages: Python files with ``get_config(preset)``, found by their path or, those that are shipped, by their name."""
 
 import ast
+import hashlib
 import importlib.util
 import inspect
 import itertools
 import re
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +103,36 @@ def load(page: str) -> Config:
     for section, name, value in list(fields(config)):
         set_at(section, name, plain(name, value))
     return config
+
+
+def canonical(page: str) -> str:
+    """The one way to say a page: a shipped one by its name, another by its path."""
+    path, preset = locate(page)
+    name = path.stem if path.parent == CONFIGS else str(path)
+    return f"{name}:{preset}" if preset else name
+
+
+def own_code(page: str) -> str:
+    """A digest of what a page brings along besides its config: its code but ``get_config`` and texts, and the modules of
+    one's own that it imports.
+    """
+    path, _ = locate(page)
+    tree = ast.parse(path.read_bytes())
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name == "get_config")]
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value.value = None
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module)
+    digest = hashlib.sha256(ast.dump(tree).encode())
+    for name in sorted(imported):
+        file = Path(getattr(sys.modules.get(name), "__file__", None) or "")
+        if file.is_file() and not any(file.is_relative_to(known) for known in (sys.prefix, sys.base_prefix, CONFIGS.parent)):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def missing_fields(config: Config) -> list[str]:

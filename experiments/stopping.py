@@ -1,8 +1,11 @@
-"""Stopping politely: the first Ctrl-C or SIGTERM saves and ends the run, the second ends it at once."""
+"""Stopping politely: the first signal saves and ends the run, the second ends it at once."""
 
 import signal
 
 from experiments.faults import Interrupted
+
+# Ctrl-C, and what schedulers send before they take the machine away.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class SignalHandler:
@@ -12,9 +15,11 @@ class SignalHandler:
         self.stop_requested = False
 
     def install(self) -> None:
-        """Takes over SIGINT and SIGTERM."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Takes over SIGNALS, and SIGHUP, which a closed terminal sends, unless it is ignored as under nohup."""
+        for number in SIGNALS:
             signal.signal(number, self.handle)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self.handle)
 
     def handle(self, number: int, frame: object) -> None:
         """Notes the request; the next signal has its ordinary effect."""

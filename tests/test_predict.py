@@ -1,7 +1,5 @@
 """The command that asks a trained network, on runs with planted parameters."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
@@ -11,7 +9,8 @@ import nalu_jax
 from experiments import predict
 from experiments.config import set_at
 from experiments.reports.results import csv_text
-from experiments.workdir import plain as as_json
+from experiments.work import plain as as_json
+from nalu_jax.storage.files import sealed
 from nalu_jax.tasks.language_to_number import LanguageToNumber
 
 COLUMNS = {"seed": range(SEEDS), "solved": [0] * SEEDS, "diverged_at": [NAN] * SEEDS}
@@ -25,10 +24,10 @@ def finish(page, grid, cell):
     set_at(page, "skip_unsupported", False)
     if "parts" in page:
         del page["parts"]
-    (cell.files.path.parent / "config.json").write_text(json.dumps(as_json(page)))
+    (cell.files.path.parent / "config.json").write_bytes(sealed(as_json(page)))
     cell.files.seeds.write_text(csv_text([{**cell.axes, **row, "seed": i} for i, row in enumerate(cell.rows)]))
-    cell.files.result.write_text(json.dumps(cell.result))
-    cell.files.config.write_text(json.dumps({"config": as_json(cell.cell.config)}))
+    cell.files.result.write_bytes(sealed(cell.result | {"steps": page.num_steps}))
+    cell.files.config.write_bytes(sealed({"config": as_json(cell.cell.config)}))
 
 
 @pytest.fixture

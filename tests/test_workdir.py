@@ -3,17 +3,15 @@
 import os
 import platform
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from experiments import build
+from experiments import workdir
 from experiments.faults import ConfigError, EnvironmentFault
-from experiments.grid import cells
-from experiments.pages import CONFIGS, load
-from experiments.workdir import claimed, locked, same_run
+from experiments.locks import Busy, held, is_held
+from experiments.workdir import claimed, entered
 
 QUIET = Console(quiet=True)
 
@@ -31,11 +29,12 @@ def test_a_folder_is_made_with_those_above_it_and_says_who_holds_it(tmp_path):
 
 @pytest.mark.parametrize("lost", [False, True], ids=["noted", "note removed"])
 @pytest.mark.parametrize("way", ["itself", "through a link above"])
-def test_a_folder_is_held_by_one_alone_by_whatever_name(tmp_path, way, lost):
+def test_a_folder_is_held_by_one_alone_by_whatever_name(tmp_path, monkeypatch, way, lost):
+    monkeypatch.setattr(workdir, "PATIENCE", 0.1)
     folder = tmp_path / "real" / "run"
     folder.mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with locked(folder):
+    with entered(folder):
         if lost:
             (folder / ".in_use").unlink()
         who = "another process" if lost else rf"process {os.getpid()} on {re.escape(platform.node())} since 2\d\d\d-"
@@ -91,22 +90,29 @@ def test_a_folder_that_cannot_be_written_is_said_to_be_so():
         claim(Path("/proc/x"))
 
 
-def test_the_cells_of_a_folder_must_be_those_of_the_run(tmp_path):
-    page = load(str(CONFIGS / "quickstart.py"))
-    page.grid.unit, page.grid.operation = ("linear",), ("add",)
-    [cell] = cells(page)
-    job = build.build(cell)
-    same_run(tmp_path, page, [job])
-    (tmp_path / job.name).mkdir()
-    described = (tmp_path / "config.json").read_text()
-    (tmp_path / job.name / "config.json").write_text('{"config": ' + job.config.to_json_best_effort() + "}")
-    same_run(tmp_path, page, [job])
-    other = job.config.to_json_best_effort().replace('"learning_rate": 0.01', '"learning_rate": 0.7')
-    (tmp_path / job.name / "config.json").write_text('{"config": ' + other + "}")
-    with pytest.raises(ConfigError, match=r"another config \(linear-add: optimizer\.learning_rate: 0\.7 → 0\.01\)"):
-        same_run(tmp_path, page, [job])
-    page.num_seeds = 7
-    with pytest.raises(ConfigError, match=r"\(num_seeds: 32 → 7\)"):
-        same_run(tmp_path, page, [job])
-    assert (tmp_path / "config.json").read_text() == described
-    shutil.rmtree(tmp_path / job.name)
+def test_processes_that_train_share_a_folder_and_none_has_it_alone_meanwhile(tmp_path):
+    with entered(tmp_path) as first:
+        assert first.alone and first.take(shared=True)
+        with entered(tmp_path) as second:
+            assert not second.alone and not first.take(shared=False)
+        assert first.take(shared=False)
+
+
+def test_the_folder_of_a_cell_is_held_and_seen_to_be_held_until_it_is_let_go(tmp_path):
+    assert not is_held(tmp_path) and not is_held(tmp_path / "none")
+    with held(tmp_path):
+        assert is_held(tmp_path)
+        with pytest.raises(Busy, match=rf"{tmp_path} is in use by process {os.getpid()} on"), held(tmp_path):
+            pass
+        assert (tmp_path / ".in_use").exists()
+    assert not is_held(tmp_path) and list(tmp_path.iterdir()) == []
+
+
+def test_notes_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path):
+    (tmp_path / "config.json").write_text("")
+    for name in ("dead", "alive"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".in_use").write_text("process 1")
+    with held(tmp_path / "alive"):
+        claim(tmp_path)
+        assert (tmp_path / "alive" / ".in_use").exists() and not (tmp_path / "dead" / ".in_use").exists()

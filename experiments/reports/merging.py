@@ -1,14 +1,11 @@
 """Several runs of one task as one: cells of each, and the seeds of a cell from wherever they were trained."""
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from experiments.config import leaves
 from experiments.faults import ConfigError
 from experiments.grid import sort_axes
-from experiments.reports.results import CellResult, Files, FinishedRun
+from experiments.reports.results import CellResult, FinishedRun, joined
 
 # Fields of a cell's config that leave what it measures as it is.
 ASIDE = ("num_seeds", "first_seed", "block", "reports", "writers")
@@ -43,31 +40,6 @@ def merged(runs: list[FinishedRun]) -> FinishedRun:
 def measured(result: CellResult) -> str:
     """What a cell measures: all of its config but what leaves that as it is, as text."""
     return repr(sorted((path, repr(v)) for path, v in leaves(result.cell.config) if path.partition(".")[0] not in ASIDE))
-
-
-def joined(parts: list[CellResult]) -> CellResult:
-    """The parts of one cell as one, its seeds in order. Raises ConfigError for a seed that comes twice."""
-    if len(parts) == 1:
-        return parts[0]
-    seen: dict[str, Path] = {}
-    for part in parts:
-        for row in part.rows:
-            if row["seed"] in seen:
-                both = f"{seen[row['seed']]} and {folder_of(part)}"
-                raise ConfigError(f"{both} both have the seed {row['seed']} of {part.cell.name}")
-            seen[row["seed"]] = folder_of(part)
-    rows = sorted((row for part in parts for row in part.rows), key=lambda row: int(row["seed"]))
-    whole = parts[0]._replace(rows=rows, result={k: v for k, v in parts[0].result.items() if k != "sha256"})
-    # No folder has the records or the parameters of all seeds: what is made of them is left out.
-    whole = whole._replace(files=Files(folder_of(parts[0]) / f"{parts[0].cell.name} of several runs"))
-    return whole._replace(result=whole.result | {"best_seed": best_of(whole)})
-
-
-def best_of(result: CellResult) -> int:
-    """The row of the seed with the best score; the first where all have diverged."""
-    columns: dict[str, Any] = {name: values.astype(np.float32) for name, values in result.seeds.items()}
-    score = np.asarray(result.task.task.score(columns))
-    return int(np.argmin(np.where(np.isfinite(score), score, np.inf)))
 
 
 def folder_of(result: CellResult) -> Path:

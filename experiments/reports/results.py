@@ -2,9 +2,8 @@
 
 import csv
 import io
-import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,16 +12,16 @@ from ml_collections import ConfigDict
 
 from experiments.build import task_of
 from experiments.config import Config
-from experiments.faults import ConfigError, EnvironmentFault
+from experiments.faults import ConfigError, Damaged
 from experiments.grid import Cell, axes_of, cells
 from experiments.pages import DEFAULTS, missing_fields
-from nalu_jax.storage.files import as_tuples, sha256, write_atomic
+from nalu_jax.storage.files import as_tuples, sha256, unsealed, write_atomic
 from nalu_jax.storage.metrics import MetricsFile
 from nalu_jax.tasks.base import TaskSpec
 
 
 class Files(NamedTuple):
-    """The files of a cell, by what they hold."""
+    """The files of a cell, or of a part of its seeds, by what they hold."""
 
     path: Path
 
@@ -66,6 +65,7 @@ class CellResult(NamedTuple):
     rows: list[dict[str, str]]  # of seeds.csv, as they stand there, without the axes
     result: dict[str, Any]  # of result.json; what is missing in a folder without one is known from the config
     files: Files
+    parts: tuple["CellResult", ...] = ()  # where its seeds were trained apart
 
     @property
     def seeds(self) -> dict[str, np.ndarray]:
@@ -73,9 +73,7 @@ class CellResult(NamedTuple):
         try:
             return {name: np.array([float(row[name] or "nan") for row in self.rows]) for name in self.rows[0]}
         except (TypeError, ValueError) as error:
-            raise EnvironmentFault(
-                f"the seeds of {self.cell.name} in {self.files.path.parent} are damaged ({error})"
-            ) from error
+            raise Damaged(f"the seeds of {self.cell.name} in {self.files.path.parent} are damaged ({error})") from error
 
     @property
     def solved(self) -> np.ndarray:
@@ -100,8 +98,10 @@ class CellResult(NamedTuple):
     def quartiles(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """The evaluated steps i64[n], and quartiles of a metric f64[n, 3]; inf where one falls on a diverged seed.
 
-        Raises FileNotFoundError if the folder has no metrics file.
+        Of seeds that were trained apart those of the largest part. Raises FileNotFoundError if there is no metrics file.
         """
+        if self.parts:
+            return max(self.parts, key=lambda part: len(part.rows)).quartiles(metric)
         if not self.files.metrics.exists():
             raise FileNotFoundError(2, "no such file", str(self.files.metrics))
         verify(self.files.metrics, self.result)
@@ -114,6 +114,14 @@ class CellResult(NamedTuple):
         """The row of the seed with the best score."""
         return self.result["best_seed"]
 
+    @property
+    def best_part(self) -> "CellResult":
+        """The part with the seed of the best score, the cell itself if it has no parts."""
+        if not self.parts:
+            return self
+        seed = self.rows[self.best_seed]["seed"]
+        return next(part for part in self.parts if seed in [row["seed"] for row in part.rows])
+
 
 class FinishedRun(NamedTuple):
     """The cells of a run that are finished, in the order of its grid, and the config that it was started with."""
@@ -121,6 +129,7 @@ class FinishedRun(NamedTuple):
     folder: Path
     config: Config
     cells: list[CellResult]
+    page: str = ""  # what --config said, as far as it is known
 
     @property
     def axes(self) -> list[str]:
@@ -159,66 +168,134 @@ def predictors(run: FinishedRun) -> list[Predictor]:
     return found
 
 
-def read_run(folder: Path, config: Config | None = None) -> FinishedRun:
+def read_run(folder: Path, config: Config | None = None, *, say: Callable[[str], None] | None = None) -> FinishedRun:
     """The finished cells of a folder: a run's, or one of results/, which has the rows of all cells in one file.
 
-    ``config`` is what the run was started with, by default what its config.json says. Raises ConfigError for a folder that
-    is no run or without a finished cell, and EnvironmentFault for a damaged file.
+    Args:
+      folder: the working directory of a run, or a folder of results/.
+      config: what the run was started with, by default what its config.json says.
+      say: is told of cells that are damaged, which are left out; without it they are errors.
+
+    Raises ConfigError for a folder that is no run, and Damaged for a damaged file.
     """
+    page, shared = "", []
     if config is None:
-        if not (folder / "config.json").is_file():
-            raise ConfigError(f"{folder} is no run: it has no config.json")
-        values = read_json(folder / "config.json")
-        if not isinstance(values, dict):
-            raise ConfigError(f"{folder} is no run: its config.json holds no config")
-        config = ConfigDict(as_tuples(values))
-        if missing := missing_fields(config):
-            raise ConfigError(f"{folder} is no run of this version: its config.json lacks {', '.join(missing)}")
-        if "reports" not in config:
-            config.reports = DEFAULTS["reports"]
-    axes, shared = axes_of(config), read_csv(folder / "seeds.csv") if (folder / "seeds.csv").exists() else []
-    found = []
+        config, page = read_config(folder)
+        if (folder / "seeds.csv").exists() and not any(folder.glob("*/config.json")):
+            shared = read_csv(folder / "seeds.csv")
+    axes, found = axes_of(config), []
     for cell in cells(config):
-        files, values = Files(folder / cell.name), {axis: cell.axes.get(axis, "") for axis in axes}
+        values = {axis: cell.axes.get(axis, "") for axis in axes}
+        try:
+            parts = list(finished_parts(folder, cell, values))
+        except Damaged as error:
+            if say is None:
+                raise
+            say(str(error))
+            continue
+        rows = [row for row in shared if all(row.get(axis) == str(plain(value)) for axis, value in values.items())]
+        if parts:
+            found.append(joined(parts))
+        elif rows:
+            found.append(result_of(cell, values, rows, {}, Files(folder / cell.name)))
+    return FinishedRun(folder, config, found, page)
+
+
+def read_config(folder: Path) -> tuple[Config, str]:
+    """The config of a run from its config.json, and its page. Raises ConfigError for a folder that is no run."""
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder} is no run: it has no config.json")
+    values = read_json(folder / "config.json", sealed=False)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{folder} is no run: its config.json holds no config")
+    page = values.pop("page", "")
+    config = ConfigDict(as_tuples(values))
+    if missing := missing_fields(config):
+        raise ConfigError(f"{folder} is no run of this version: its config.json lacks {', '.join(missing)}")
+    if "reports" not in config:
+        config.reports = DEFAULTS["reports"]
+    return config, page
+
+
+def finished_parts(folder: Path, cell: Cell, values: dict[str, Any]) -> Iterator[CellResult]:
+    """What is finished of a cell: its one result, or those of its parts. Raises Damaged."""
+    for files in parts_of(folder / cell.name):
         if files.seeds.exists():
-            result = read_json(files.result) if files.result.exists() else {}
-            verify(files.seeds, result)
-            rows = read_csv(files.seeds)
-        else:
-            result = {}
-            rows = [row for row in shared if all(row.get(axis) == str(plain(value)) for axis, value in values.items())]
-        if rows:
-            task = task_of(cell.config)
-            rows = [{name: value for name, value in row.items() if name not in values} for row in rows]
-            known = {"steps": cell.config.num_steps, "threshold": task.threshold, "untrained": {}}
-            result = known | (result or {"predictors": task.predictors()})
-            found.append(CellResult(values, cell, task, rows, result, files))
-    return FinishedRun(folder, config, found)
+            read_json(files.config)  # only what is known to be of this run is believed
+            result = read_json(files.result)
+            for path in (files.seeds, files.params, files.metrics):
+                if path.exists():
+                    verify(path, result)
+            if result["steps"] == cell.config.num_steps:
+                yield result_of(cell, values, read_csv(files.seeds), result, files)
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file of the run holds. Raises EnvironmentFault, naming the file, if it is damaged."""
+def parts_of(folder: Path) -> list[Files]:
+    """The folders in which seeds of a cell were trained: its own, and those of seeds that came later."""
+    later = sorted(folder.glob("seeds_*"), key=lambda path: (len(path.name), path.name))
+    return [Files(path) for path in (folder, *later) if (path / "config.json").exists()]
+
+
+def result_of(
+    cell: Cell, values: dict[str, Any], rows: list[dict[str, str]], result: dict[str, Any], files: Files
+) -> CellResult:
+    """A finished cell from the rows of its seeds, and what its result.json says, or else its config."""
+    task = task_of(cell.config)
+    rows = [{name: value for name, value in row.items() if name not in values} for row in rows]
+    known = {"steps": cell.config.num_steps, "threshold": task.threshold, "untrained": {}}
+    return CellResult(values, cell, task, rows, known | (result or {"predictors": task.predictors()}), files)
+
+
+def joined(parts: list[CellResult]) -> CellResult:
+    """The parts of one cell as one, its seeds in order. Raises ConfigError for a seed that comes twice."""
+    if len(parts) == 1:
+        return parts[0]
+    seen: dict[str, Path] = {}
+    for part in parts:
+        for row in part.rows:
+            if row["seed"] in seen:
+                both = f"{seen[row['seed']]} and {part.files.path.parent}"
+                raise ConfigError(f"{both} both have the seed {row['seed']} of {part.cell.name}")
+            seen[row["seed"]] = part.files.path.parent
+    rows = sorted((row for part in parts for row in part.rows), key=lambda row: int(row["seed"]))
+    whole = parts[0]._replace(rows=rows, parts=tuple(parts))
+    return whole._replace(result=whole.result | {"best_seed": best_of(whole)})
+
+
+def best_of(result: CellResult) -> int:
+    """The row of the seed with the best score; the first where all have diverged."""
+    columns: dict[str, Any] = {name: values.astype(np.float32) for name, values in result.seeds.items()}
+    score = np.asarray(result.task.task.score(columns))
+    return int(np.argmin(np.where(np.isfinite(score), score, np.inf)))
+
+
+def read_json(path: Path, *, sealed: bool = True) -> dict[str, Any]:
+    """What a JSON file of a run holds. Raises Damaged, naming the file, if that is not what was written.
+
+    ``sealed`` says whether it must have a seal; a folder of results/ has a config.json without.
+    """
     try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise EnvironmentFault(f"{path} is damaged ({error}); --fresh sets the run aside and starts over") from error
+        return unsealed(path.read_bytes(), needed=sealed)
+    except (ValueError, FileNotFoundError) as error:
+        raise Damaged(f"{path} is damaged ({error}); remove {path.parent}, and it is trained anew") from error
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file. Raises EnvironmentFault, naming the file, if it has none."""
-    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    """The rows of a CSV file. Raises Damaged, naming the file, if it has none."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except ValueError as error:
+        raise Damaged(f"{path} is damaged ({error})") from error
     if not rows:
-        raise EnvironmentFault(f"{path} is damaged (it has no rows); remove it, and the cell is finished again")
+        raise Damaged(f"{path} is damaged (it has no rows); remove it, and the cell is finished again")
     return rows
 
 
 def verify(path: Path, result: dict[str, Any]) -> None:
-    """Raises EnvironmentFault if a file of a finished cell is not what its result.json says that it was."""
+    """Raises Damaged if a file of a finished cell is not what its result.json says that it was."""
     expected = result.get("sha256", {}).get(path.name)
     if expected is not None and sha256(path.read_bytes()) != expected:
-        raise EnvironmentFault(
-            f"{path} is damaged (its SHA-256 differs); remove {path.parent}, and the cell is trained anew"
-        )
+        raise Damaged(f"{path} is damaged (its SHA-256 differs); remove {path.parent}, and it is trained anew")
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -42,6 +42,7 @@ def apply(network: nn.Module, params: Any, inputs: Any) -> Any:
 
 def best_of_cell(result: CellResult, name: str) -> Trained:
     """The best seed of a finished cell. Raises FileNotFoundError if its folder has no parameters."""
+    result = result.best_part
     payload = result.files.params.read_bytes()
     verify(result.files.params, result.result)
     network = network_of(result.cell.config, result.task)

@@ -113,7 +113,8 @@ class Checkpoints:
                 self.say(f"the checkpoint of step {step} is passed over: {error}")
                 self.damaged.append(step)
         if self.damaged:
-            raise CheckpointError(f"no checkpoint in {self.folder} can be used; --fresh sets the run aside and starts over")
+            again = f"remove {self.folder.parent}, and it is trained anew"
+            raise CheckpointError(f"no checkpoint in {self.folder} can be used; {again}")
         return None
 
     def read(self, step: int) -> tuple[bytes, dict[str, Any]]:

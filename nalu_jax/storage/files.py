@@ -1,6 +1,7 @@
 """Files that are whole or not there."""
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -31,6 +32,32 @@ def write_atomic(path: Path, payload: bytes) -> None:
 def sha256(content: bytes) -> str:
     """The digest of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def sealed(values: dict[str, Any]) -> bytes:
+    """Plain values as JSON that ends with a digest of them."""
+    return json.dumps(values | {"digest": digest_of(values)}, indent=2).encode()
+
+
+def unsealed(content: bytes, *, needed: bool = True) -> dict[str, Any]:
+    """The values of a sealed JSON. Raises ValueError if they are not those that were sealed.
+
+    Where the seal is not ``needed``, values that have none are taken as they are.
+    """
+    values = json.loads(content)
+    digest = values.pop("digest", None) if isinstance(values, dict) else None
+    if digest is None and not needed:
+        return values
+    if digest is None:
+        raise ValueError("it has no digest, as those of earlier versions")
+    if digest != digest_of(values):
+        raise ValueError("its digest differs")
+    return values
+
+
+def digest_of(values: dict[str, Any]) -> str:
+    """The digest of plain values, in whatever order they are."""
+    return sha256(json.dumps(values, sort_keys=True).encode())
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,25 @@ FLUSH_SECONDS = 5.0
 class TensorBoard:
     """A folder's event files: a view of the metrics file that can be made anew from it at any time.
 
-    Making the view first removes the event files that are there. Events are written by the calling thread: tensorboardX's
-    SummaryWriter has a thread of its own, and waits for it for ever once a full disk has ended it. If the disk is full
-    here, ``say`` is told so once, the view ends, and training goes on.
+    The events go into ``events``, by default the folder itself: TensorBoard calls a run by the path of its events. Making
+    the view first removes the event files that are there, and those of the folder. Events are written by the calling thread:
+    tensorboardX's SummaryWriter has a thread of its own, and waits for it for ever once a full disk has ended it. If the
+    disk is full here, ``say`` is told so once, the view ends, and training goes on.
 
-    ``every`` thins the rows. Of ``errors``, metrics that span many orders of magnitude, logarithms are shown too. Under
-    "Custom scalars" each metric has a chart of its median with a band of quartiles.
+    ``every`` thins the rows. Of ``errors``, metrics that span many orders of magnitude, logarithms are shown, and the
+    numbers as they are behind them. Under "Custom scalars" each metric has a chart of its median with a band of quartiles.
     """
 
-    def __init__(self, folder: Path, *, every: int, errors: Collection[str], say: Callable[[str], None]):
-        for old in folder.glob("events.out.tfevents.*"):
-            old.unlink()
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        every: int = 1,
+        errors: Collection[str] = (),
+        say: Callable[[str], None],
+        events: Path | None = None,
+    ):
+        events = folder if events is None else events
         self.every = every
         self.errors = errors
         self.say = say
@@ -43,7 +51,10 @@ class TensorBoard:
         self.flushed = time.monotonic()
         self.events: EventsWriter | None = None
         with self.or_without():
-            self.events = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+            events.mkdir(parents=True, exist_ok=True)
+            for old in (old for place in {folder, events} for old in place.glob("events.out.tfevents.*")):
+                old.unlink()
+            self.events = EventsWriter(str(events / "events"), f".{os.getpid()}")
 
     def row(self, row: dict[str, Any], *, last: bool = False) -> None:
         """Shows a row of the metrics file."""
@@ -61,6 +72,22 @@ class TensorBoard:
     def image(self, tag: str, pixels: np.ndarray, step: int) -> None:
         """Shows a picture, uint8[height, width, 3]."""
         self.write(step, [summary.image(tag, pixels, dataformats="HWC")])
+
+    def png(self, tag: str, payload: bytes, step: int) -> None:
+        """Shows a picture, the bytes of a PNG file."""
+        width, height = (int.from_bytes(payload[at : at + 4]) for at in (16, 20))  # the first chunk, IHDR, begins with them
+        picture = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=payload)
+        self.write(step, [Summary(value=[Summary.Value(tag=tag, image=picture)])])
+
+    def text(self, tag: str, markdown: str, step: int) -> None:
+        """Shows a text, in Markdown."""
+        self.write(step, [summary.text(tag, markdown)])
+
+    def curves(self, curves: Mapping[str, Iterable[tuple[int, float]]]) -> None:
+        """Shows curves: by tag, the steps and the values of their points."""
+        for tag, points in curves.items():
+            for step, value in points:
+                self.write(step, [summary.scalar(tag, value)])
 
     def hparams(self, hparams: dict[str, Any], results: dict[str, float], step: int) -> None:
         """Shows the settings and the results of the run in the table "HParams"."""
@@ -106,12 +133,20 @@ def band_names(row: dict[str, Any], errors: Collection[str]) -> list[str]:
 
 
 def scalars(row: dict[str, Any], errors: Collection[str]) -> Iterator[tuple[str, float]]:
-    """The numbers of a row under TensorBoard's tags: quartiles, of errors with their logarithms, and rates of seeds."""
+    """The numbers of a row under TensorBoard's tags: quartiles, of errors also their logarithms, and rates of seeds.
+
+    TensorBoard sorts tags by name: errors as they are, which are called raw, come behind their logarithms.
+    """
     for name, value in row.items():
         if isinstance(value, dict):
             numbers = {q: number for q, number in value.items() if number is not None}
-            yield from ((f"{name}/{q}", number) for q, number in numbers.items())
+            yield from ((f"{'raw_' if name in errors else ''}{name}/{q}", number) for q, number in numbers.items())
             if name in errors:
-                yield from ((f"log10_{name}/{q}", math.log10(max(number, 1e-30))) for q, number in numbers.items())
+                yield from ((f"log10_{name}/{q}", log10(number)) for q, number in numbers.items())
         elif name not in ("step", "seeds"):
             yield f"seeds/{name}", value / row["seeds"]
+
+
+def log10(error: float) -> float:
+    """The logarithm of an error, of 0 that of 1e-30."""
+    return math.log10(max(error, 1e-30))

@@ -1,17 +1,17 @@
 """Trained networks, read back from the folder of a run."""
 
 import csv
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from nalu_jax.networks.layers import unit_of
 from nalu_jax.registry import NETWORKS, TASKS, nearest
-from nalu_jax.storage.checkpoint import unpack
-from nalu_jax.storage.files import as_tuples
+from nalu_jax.storage.checkpoint import CheckpointError, unpack
+from nalu_jax.storage.files import as_tuples, sha256, unsealed
 from nalu_jax.types import Params
 
 
@@ -38,20 +38,45 @@ def load(run: str | Path, *, seed: int | str = "best", **axes: Any) -> Loaded:
     """
     folder = Path(run).expanduser()
     cell = cell_of(folder, {axis: str(value) for axis, value in axes.items()})
-    config = as_tuples(json.loads((cell / "config.json").read_text(encoding="utf-8"))["config"])
+    config = as_tuples(verified(cell / "config.json")["config"])
     task_fields, network_fields = config["task"], config["network"]
     task: Any = TASKS[task_fields.pop("name")].from_config(**task_fields)  # pyright: ignore[reportFunctionMemberAccess]
     unit, options = unit_of(config["unit"])
     module = NETWORKS[network_fields.pop("name")](unit, options, outputs=task.outputs, **network_fields)
-    seeds = [int(row["seed"]) for row in rows_of(cell)]
+    parts = [part for part in (cell, *sorted(cell.glob("seeds_*"))) if (part / "seeds.csv").exists()]
+    rows = [(part, place, row) for part in parts for place, row in enumerate(rows_of(part))]
     if seed == "best":
-        place = json.loads((cell / "result.json").read_text(encoding="utf-8"))["best_seed"]
-    elif seed in seeds:
-        place = seeds.index(int(seed))
+        part, place = best_of(parts, task)
+    elif found := [(part, place) for part, place, row in rows if row["seed"] == str(seed)]:
+        part, place = found[0]
     else:
+        seeds = sorted(int(row["seed"]) for *_, row in rows)
         raise ValueError(f"load: {cell} has the seeds {seeds[0]} to {seeds[-1]}, not {seed!r}")
-    params = best_params((cell / "params.npz").read_bytes(), module, task.example, len(seeds))
+    payload = (part / "params.npz").read_bytes()
+    if sha256(payload) != verified(part / "result.json").get("sha256", {}).get("params.npz", sha256(payload)):
+        raise CheckpointError(f"{part / 'params.npz'} is damaged (its SHA-256 differs)")
+    params = best_params(payload, module, task.example, len(rows_of(part)))
     return Loaded(module, jax.tree.map(lambda leaf: leaf[place], params))
+
+
+def best_of(parts: list[Path], task: Any) -> tuple[Path, int]:
+    """Of the folders that have a cell's seeds, the one with the best, and that seed's place in it."""
+    places = [verified(part / "result.json")["best_seed"] for part in parts]
+    best = 0
+    if len(parts) > 1:
+        rows = [rows_of(part)[place] for part, place in zip(parts, places, strict=True)]
+        metrics = {name: np.array([float(row[name] or "nan") for row in rows], np.float32) for name in task.columns}
+        score = np.asarray(task.task.score(metrics))
+        best = int(np.argmin(np.where(np.isfinite(score), score, np.inf)))
+    return parts[best], places[best]
+
+
+def verified(path: Path) -> dict[str, Any]:
+    """The values of a sealed JSON file. Raises CheckpointError, naming it, if they are not those that were written."""
+    try:
+        return unsealed(path.read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error})") from error
 
 
 def best_params(payload: bytes, module: nn.Module, example: Any, seeds: int) -> Params:

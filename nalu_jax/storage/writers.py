@@ -13,8 +13,10 @@ class Writer(Protocol):
     """What shows a cell of a run while it trains: a class registered in ``nalu_jax.registry.WRITERS``.
 
     It is made with the folder of the cell; ``every``, so many rows of which one is to be shown; ``errors``, the metrics that
-    span many orders of magnitude; and ``say``, which prints a sentence. A run that goes on makes it anew and gives it all
-    rows from the first.
+    span many orders of magnitude; ``say``, which prints a sentence; and ``events``, a folder whose path in that of the run
+    has a short name of the cell, ``tensorboard/inalu/add/lr=1e-4``, for those who name runs by where their files are. Its
+    arguments end with ``**others``, as there may be more of them. A run that goes on makes it anew and gives it all rows
+    from the first.
     """
 
     def row(self, row: dict[str, Any], *, last: bool = False) -> None:
@@ -38,12 +40,20 @@ class Writers:
     """Several writers as one. A writer that fails is left out from then on, which ``say`` is told; training goes on."""
 
     def __init__(
-        self, names: Collection[str], folder: Path, *, every: int, errors: Collection[str], say: Callable[[str], None]
+        self,
+        names: Collection[str],
+        folder: Path,
+        *,
+        every: int,
+        errors: Collection[str],
+        say: Callable[[str], None],
+        events: Path | None = None,
     ):
         self.say = say
         self.writers: dict[str, Any] = {}
+        told = {"every": every, "errors": errors, "say": say} | ({"events": events} if events else {})
         for name in names:
-            self.guarded(name, lambda name=name: self.add(name, WRITERS[name](folder, every=every, errors=errors, say=say)))
+            self.guarded(name, lambda name=name: self.add(name, WRITERS[name](folder, **told)))
 
     def add(self, name: str, writer: Any) -> None:
         """One writer more."""
