@@ -20,7 +20,7 @@ from nalu_jax.registry import WRITERS
 class MLflowWriter:
     """A run of MLflow for each cell."""
 
-    def __init__(self, folder, *, every, errors, say):
+    def __init__(self, folder, *, every, **others):
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 asks for it; a server or a database is better
         store = os.environ.get("MLFLOW_TRACKING_URI") or folder.parent.absolute().with_suffix(".mlflow").as_uri()
         self.client = mlflow.MlflowClient(tracking_uri=store)

@@ -7,7 +7,7 @@ from absl import flags
 from rich.console import Console
 
 from experiments import report, run
-from experiments.faults import ALL_DIVERGED, BAD_CONFIG, DONE, ConfigError
+from experiments.faults import BAD_CONFIG, DONE, INCOMPLETE, ConfigError
 from experiments.pages import shipped
 from experiments.terminal import PipeSafeConsole, print_error
 
@@ -15,14 +15,17 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_bool("list", False, "Name the published tables and figures, and what stands in their way.", flag_values=FLAGS)
 flags.DEFINE_enum("budget", "paper", ["paper", "quick"], "As published, or what two cores can do.", flag_values=FLAGS)
 flags.DEFINE_string("workdir", None, "Folder of the runs; by default runs/TABLE.", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "dry_run", False, "Show the cells, what is done, and what the rest takes; write nothing.", flag_values=FLAGS
+)
 flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=FLAGS)
 HELP = """\
-python -m experiments.reproduce TABLE [--budget=quick] [--workdir=FOLDER]
+python -m experiments.reproduce TABLE [--budget=quick] [--workdir=FOLDER] [--dry_run]
 python -m experiments.reproduce --list
 
 Runs the pages that repeat a published table, or goes on with them, and writes their reports; success rates stand beside the
 published ones. --budget=quick takes the page without its preset "paper", and of pages that have none 10 seeds and 20,000
-steps. Exit codes: those of experiments.run.
+steps. --dry_run says what it takes, and writes nothing. Exit codes: those of experiments.run.
 """
 QUICK = ("--config.num_seeds=10", "--config.num_steps=20000")
 
@@ -39,15 +42,18 @@ def main(arguments: list[str]) -> int:
             console.print(HELP, highlight=False, markup=False, soft_wrap=True)
             return DONE if FLAGS.help else BAD_CONFIG
         [name] = names
-        return reproduce(name, Path(FLAGS.workdir or Path("runs") / name).expanduser(), quick=FLAGS.budget == "quick")
+        workdir = Path(FLAGS.workdir or Path("runs") / name).expanduser()
+        return reproduce(name, workdir, quick=FLAGS.budget == "quick", dry_run=FLAGS.dry_run)
     except (ConfigError, flags.Error) as error:
         return print_error(error, BAD_CONFIG)
     finally:
         FLAGS.unparse_flags()  # the next call starts from the defaults
 
 
-def reproduce(name: str, folder: Path, *, quick: bool) -> int:
+def reproduce(name: str, folder: Path, *, quick: bool, dry_run: bool = False) -> int:
     """Runs the pages of a table, each in a folder of its own, and compares them with it; the first bad exit code ends it.
+
+    With ``dry_run`` it only says what each page takes.
 
     Raises ConfigError for a table that is not known, and for one that no page repeats.
     """
@@ -59,10 +65,11 @@ def reproduce(name: str, folder: Path, *, quick: bool) -> int:
     folders = [folder / str(i + 1) for i in range(len(pages))] if len(pages) > 1 else [folder]
     for page, workdir in zip(pages, folders, strict=True):
         run.FLAGS.unparse_flags()
-        code = run.main([f"--workdir={workdir}", *command_of(page.config, page.overrides, quick=quick)])
-        if code not in (DONE, ALL_DIVERGED):
+        command = command_of(page.config, page.overrides, quick=quick)
+        code = run.main([f"--workdir={workdir}", *command, *(["--dry_run"] if dry_run else [])])
+        if code not in (DONE, INCOMPLETE):
             return code
-    if "success_rate" not in {number.metric for number in numbers}:
+    if dry_run or "success_rate" not in {number.metric for number in numbers}:
         return DONE
     report.FLAGS.unparse_flags()
     return report.main([*map(str, folders), f"--out={folder}", f"--against={name}"])

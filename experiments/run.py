@@ -1,5 +1,6 @@
 """Runs an experiment: ``python -m experiments.run --config=PAGE --workdir=FOLDER``."""
 
+import functools
 import os
 import re
 import sys
@@ -11,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 import nalu_jax
-from experiments.config import Config, axis_path, leaves, override, split_overrides
+from experiments.address import address
+from experiments.config import ALIASES, Config, axis_path, leaves, override, split_overrides
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault, out_of_memory
 from experiments.pages import load, shipped
 from experiments.recipe import SECTIONS
@@ -28,8 +30,10 @@ Examples
   python -m experiments.run --config=configs/static_arithmetic.py --config.grid.learning_rate=1e-3,1e-2
   tensorboard --logdir runs/x
 
-The same command again goes on where a run was; a finished run prints its table. Exit codes: 0 done, 2 an invalid
-setting, 3 a fault of the machine (disk, folder, data, jax), 4 done but a cell has no seed left, 75 interrupted, resumable.
+The same command again goes on where a run was; a finished run prints its table. With a larger grid, more seeds or more
+steps it grows. Several processes that are given the same command share a folder. Exit codes: 0 done, 2 an invalid
+setting, 3 a fault of the machine (disk, folder, data, jax), 4 done but a cell has failed or has no seed left,
+75 interrupted and resumable.
 
 Flags
 
@@ -44,12 +48,31 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("config", None, "Config page: quickstart, path.py or path.py:preset.", flag_values=FLAGS)
 flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/<page>[-<preset>].", flag_values=FLAGS)
 flags.DEFINE_bool("fresh", False, "Set the folder's earlier run aside and start over.", flag_values=FLAGS)
+flags.DEFINE_enum("engine", "local", ["local", "ray"], "Who trains: this process, or a cluster by Ray.", flag_values=FLAGS)
+flags.DEFINE_string("address", None, "Ray: of a running cluster; by default Ray is started here.", flag_values=FLAGS)
+flags.DEFINE_integer("cpus", None, "Ray: cores of each group of cells.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_float("gpus", None, "Ray: GPUs of each group of cells.", lower_bound=0.0, flag_values=FLAGS)
+flags.DEFINE_bool("distributed", False, "One run in several processes, found by the cluster.", flag_values=FLAGS)
+flags.DEFINE_string("coordinator", None, "Or where they meet: HOST:PORT of process 0, the same on all.", flag_values=FLAGS)
+flags.DEFINE_integer("num_processes", None, "How many processes there are.", flag_values=FLAGS)
+flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.", flag_values=FLAGS)
+flags.DEFINE_integer("join_timeout", 300, "Seconds to wait for the other processes.", 1, flag_values=FLAGS)
+flags.DEFINE_bool("emit_slurm", False, "Print scripts for SLURM that run this, and stop.", flag_values=FLAGS)
 flags.DEFINE_bool("list_configs", False, "List the pages that are shipped, their presets and times.", flag_values=FLAGS)
 flags.DEFINE_bool("list_units", False, "List the units: name, paper name, operations, source.", flag_values=FLAGS)
 flags.DEFINE_bool("version", False, "Show the version.", flag_values=FLAGS)
 flags.DEFINE_bool("show_config", False, "Show the config with all its fields, and stop.", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "dry_run", False, "Show the cells, what is done, time and disk of the rest; write nothing.", flag_values=FLAGS
+)
+flags.DEFINE_bool("status", False, "Show how far the run in --workdir is; change nothing.", flag_values=FLAGS)
 flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=FLAGS)
-OURS = ("config", "workdir", "fresh", "show_config", "list_configs", "list_units", "version", "help")
+OF_RAY = ("address", "cpus", "gpus")
+OURS = (
+    *("config", "workdir", "fresh", "status", "dry_run", "show_config"),
+    *("engine", *OF_RAY, "distributed", "coordinator", "num_processes", "process_id", "join_timeout", "emit_slurm"),
+    *("list_configs", "list_units", "version", "help"),
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -77,8 +100,9 @@ def command(arguments: list[str], console: Console) -> int:
     try:
         stray = FLAGS(["experiments.run", *others])[1:]
     except flags.UnrecognizedFlagError as error:
-        guess = nearest(error.flagname, OURS)
-        guess = f": did you mean --config.{error.flagname}?" if guess == "." else guess
+        name = error.flagname
+        guess = "." if name in ALIASES else nearest(name, OURS)
+        guess = f": did you mean --config.{name}?" if guess == "." else guess
         raise ConfigError(f"there is no flag --{error.flagname}{guess}") from error
     if stray:
         name = stray[0].removeprefix("config.")
@@ -100,8 +124,18 @@ def command(arguments: list[str], console: Console) -> int:
     if FLAGS.list_units:
         console.print(table_of_units())
         return DONE
+    if FLAGS.status and FLAGS.config is None:
+        if FLAGS.workdir is None:
+            raise ConfigError("--workdir is missing: the folder of the run whose status is to be shown")
+        from experiments.status import show_status
+
+        show_status(Path(FLAGS.workdir).expanduser(), None, console)
+        return DONE
     if FLAGS.config is None:
         raise ConfigError("--config is missing; --list_configs lists the pages, --help shows examples")
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    if FLAGS.engine == "ray":  # its workers have the devices; jax would take most of a GPU's memory by a look at it
+        os.environ["JAX_PLATFORMS"] = "cpu"
     config = load(FLAGS.config)
     override(config, overrides)
     if FLAGS.show_config:
@@ -111,11 +145,53 @@ def command(arguments: list[str], console: Console) -> int:
             told = " ".join(f"--config.{path}={shown(value)}" for path, value in fields)
             console.print(f"# {title}: {told}", highlight=False, markup=False, soft_wrap=True)
         return DONE
-    # jax is imported only now: what is wrong with the command line is said at once.
-    from experiments.experiment import run_experiment
-
     named = FLAGS.workdir or Path("runs") / Path(FLAGS.config.replace(":", "-").replace(".py", "")).name
-    return run_experiment(config, Path(named).expanduser(), fresh=FLAGS.fresh, console=console)
+    workdir = Path(named).expanduser()
+    if FLAGS.engine != "ray" and not FLAGS.emit_slurm and (unused := [name for name in OF_RAY if FLAGS[name].present]):
+        raise ConfigError(f"--{unused[0]} is a setting of --engine=ray")
+    where = address(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    if FLAGS.engine == "ray" and (FLAGS.distributed or where.coordinator):
+        raise ConfigError("--distributed is one program and --engine=ray many: choose one of them")
+    # jax is imported only now: what is wrong with the command line is said at once.
+    from experiments.estimate import show_estimate
+    from experiments.experiment import one_after_another, run_experiment
+    from experiments.status import show_status
+
+    if FLAGS.emit_slurm:
+        console.print(slurm_scripts(config, workdir, overrides), highlight=False, markup=False, soft_wrap=True, end="")
+        return DONE
+    if FLAGS.status:
+        show_status(workdir, config, console)
+        return DONE
+    if FLAGS.dry_run:
+        show_estimate(config, workdir, page=FLAGS.config, fresh=FLAGS.fresh, console=console)
+        return DONE
+    engine = one_after_another
+    if FLAGS.engine == "ray":
+        from experiments.cluster import Cluster
+
+        engine = Cluster(FLAGS.address or "", FLAGS.cpus, FLAGS.gpus, platforms)
+    run = functools.partial(
+        run_experiment, config, workdir, page=FLAGS.config, fresh=FLAGS.fresh, console=console, engine=engine
+    )
+    if not (FLAGS.distributed or where.coordinator):
+        return run()
+    from experiments.together import run_together
+
+    return run_together(config, where, FLAGS.join_timeout, run)
+
+
+def slurm_scripts(config: Config, workdir: Path, overrides: list[tuple[str, str]]) -> str:
+    """Scripts for SLURM that run the command that was given, with this Python and in this folder."""
+    from experiments.slurm import scripts
+    from experiments.work import plan
+
+    if FLAGS.fresh:
+        raise ConfigError("--emit_slurm: with --fresh every task would set the run aside; use it once, by hand")
+    left = sum(not work.finished for work in plan(workdir, config))
+    changes = [f"--config.{path}={text}" for path, text in overrides]
+    run = [sys.executable, "-m", "experiments.run", f"--config={FLAGS.config}", f"--workdir={workdir}", *changes]
+    return scripts(run, Path.cwd(), workdir.name, works=left, cpus=FLAGS.cpus, gpus=FLAGS.gpus)
 
 
 def table_of_units() -> Table:
@@ -179,4 +255,9 @@ def set_up_cpu() -> None:
 
 if __name__ == "__main__":
     set_up_cpu()
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if "experiments.processes" in sys.modules:  # then jax is here, and may have others to wait for
+        from experiments.processes import leave
+
+        leave(code)
+    sys.exit(code)

@@ -1,5 +1,7 @@
 """From a published table's name to the table: what is run, and what is refused."""
 
+import re
+
 import jax
 import pytest
 
@@ -25,6 +27,16 @@ def test_a_table_is_run_and_compared_from_its_name_alone(tmp_path, capsys, monke
     assert "step" not in capsys.readouterr().out.partition("unit")[0], "nothing is trained a second time"
 
 
+def test_a_dry_run_says_what_each_page_takes_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("experiments.estimate.MOST", 0.0)
+    monkeypatch.setattr("experiments.reproduce.QUICK", ("--config.num_seeds=2", "--config.num_steps=1000"))
+    folder = tmp_path / "simple"
+    assert reproduce("madsen_johansen_2020_simple", "--budget=quick", f"--workdir={folder}", "--dry_run") == 0
+    said = capsys.readouterr().out
+    assert "3 cells in 3 groups that train together; 6,000 seed-steps\n" in said  # of two seeds, a thousand steps each
+    assert "1 of 3 programs" in said and not folder.exists()
+
+
 def test_a_page_is_run_as_published_or_quick():
     paper = ("mnist_sum:paper", ("--config.parts=units",))
     assert command_of(*paper, quick=False) == ["--config=mnist_sum:paper", "--config.parts=units"]
@@ -39,6 +51,16 @@ def test_all_tables_are_listed_with_what_repeats_them(capsys):
     for name, known in tables().items():
         assert f"{name}: " in said and known.missing in said
         assert all(f"--config={page.config}" in said for page in known.pages)
+
+
+def test_every_table_says_what_it_costs_or_what_stands_in_the_way(capsys):
+    assert reproduce("--list") == 0
+    entries = re.split(r"^(?=\w+: )", capsys.readouterr().out, flags=re.M)[1:]
+    assert [entry.partition(":")[0] for entry in entries] == list(tables())
+    for entry in entries:
+        commands, times = re.findall(r"^    --config", entry, re.M), re.findall(r"^        \S", entry, re.M)
+        assert len(times) == len(commands), entry
+        assert commands or re.search(r"^    \w", entry, re.M), entry
 
 
 @pytest.mark.parametrize(

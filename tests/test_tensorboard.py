@@ -54,7 +54,7 @@ def steps(folder):
     return {tag: [step for step, _ in found] for tag, found in points(folder).items()}
 
 
-TAGS = {f"{name}/{q}" for name in ("test_mse", "log10_test_mse", "sparsity_error") for q in ("q25", "median", "q75")}
+TAGS = {f"{name}/{q}" for name in ("raw_test_mse", "log10_test_mse", "sparsity_error") for q in ("q25", "median", "q75")}
 TAGS |= {"seeds/diverged", "seeds/solved"}
 
 
@@ -65,7 +65,7 @@ def test_rows_are_read_back_as_quartiles_logarithms_of_errors_and_rates_of_seeds
     shown.close()
     assert {tag: [(step, pytest.approx(value)) for step, value in found] for tag, found in points(tmp_path).items()} == {
         "seeds/solved": [(10, 0.75)],
-        "test_mse/q25": [(10, 0.01)], "test_mse/median": [(10, 10)], "test_mse/q75": [(10, 1000)],
+        "raw_test_mse/q25": [(10, 0.01)], "raw_test_mse/median": [(10, 10)], "raw_test_mse/q75": [(10, 1000)],
         "log10_test_mse/q25": [(10, -2)], "log10_test_mse/median": [(10, 1)], "log10_test_mse/q75": [(10, 3)],
         "sparsity_error/q25": [(10, 0.125)], "sparsity_error/median": [(10, 0.25)], "sparsity_error/q75": [(10, 0.5)],
     }  # fmt: skip
@@ -76,7 +76,7 @@ def test_a_quartile_that_falls_on_a_diverged_seed_is_no_point_and_an_error_of_0_
     shown.row({"step": 0, "seeds": 4, "test_mse": {"q25": 0.0, "median": 1.0, "q75": None}})
     shown.close()
     found = points(tmp_path)
-    assert set(found) == {"test_mse/q25", "test_mse/median", "log10_test_mse/q25", "log10_test_mse/median"}
+    assert set(found) == {"raw_test_mse/q25", "raw_test_mse/median", "log10_test_mse/q25", "log10_test_mse/median"}
     assert found["log10_test_mse/q25"] == [(0, -30)]
 
 
@@ -130,6 +130,18 @@ def test_two_views_opened_in_one_folder_in_the_same_second_lose_nothing(tmp_path
     second.close()
     first.close()
     assert steps(tmp_path) == in_all_tags([0, 1, 2])
+
+
+def test_events_may_lie_elsewhere_and_those_of_the_folder_itself_are_then_of_the_past(tmp_path):
+    cell, events = tmp_path / "nac-add", tmp_path / "tensorboard" / "nac" / "add"
+    cell.mkdir()
+    view(cell).close()
+    for _ in range(2):
+        shown = TensorBoard(cell, errors=("test_mse",), say=pytest.fail, events=events)
+        shown.row(row(0))
+        shown.close()
+    assert list(cell.iterdir()) == [] and len(list(events.iterdir())) == 1
+    assert steps(events) == in_all_tags([0])
 
 
 def test_other_files_of_the_folder_stay(tmp_path):
@@ -190,6 +202,16 @@ def test_an_image_is_read_back_pixel_by_pixel(tmp_path):
     (event,) = read(tmp_path).Images("weights")
     assert event.step == 50
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(event.encoded_image_string)).convert("RGB")), pixels)
+
+
+def test_texts_and_curves_are_read_back(tmp_path):
+    shown = view(tmp_path)
+    shown.text("summary", "| unit |\n|---|\n| NAC• |", 3)
+    shown.curves({"by_unit/success_rate": [(0, 0.0), (7, 0.5)], "by_unit/none": []})
+    shown.close()
+    (event,) = read(tmp_path).Tensors("summary/text_summary")
+    assert (event.step, event.tensor_proto.string_val[0].decode()) == (3, "| unit |\n|---|\n| NAC• |")
+    assert points(tmp_path) == {"by_unit/success_rate": [(0, 0.0), (7, 0.5)]}
 
 
 def test_what_is_shown_after_closing_is_ignored_without_a_word(tmp_path):

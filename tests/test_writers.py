@@ -13,8 +13,8 @@ from nalu_jax.storage.writers import Writers
 class Noting:
     """A writer that notes what it is told, and fails when it is told to."""
 
-    def __init__(self, folder, *, every, errors, say):
-        self.told = [("made", folder.name, every, tuple(errors))]
+    def __init__(self, folder, *, every, errors, say, **others):
+        self.told = [("made", folder.name, every, tuple(errors), *others.items())]
         self.failing = folder.name == "refused"
         if self.failing:
             raise RuntimeError("no service")
@@ -49,6 +49,13 @@ def test_every_writer_is_told_everything(writers):
     expected = [("made", "cell", 3, ("mse",)), ("row", {"step": 0}, ("last", False)), ("row", {"step": 5}, ("last", True))]
     expected += [("image", "weights", None, 5), ("hparams", {"a": 1}, {"b": 2.0}, 5), ("close",)]
     assert [writer.told for writer in both.writers.values()] == [expected] * 2 and said == []
+
+
+def test_a_writer_is_told_where_event_files_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(WRITERS, "_constructors", dict(WRITERS.known()) | {"noting": Noting})
+    events = tmp_path / "tensorboard" / "nac" / "add"
+    shown = Writers(["noting"], tmp_path / "nac-add", every=1, errors=[], say=pytest.fail, events=events)
+    assert shown.writers["noting"].told == [("made", "nac-add", 1, (), ("events", events))]
 
 
 def test_a_writer_that_fails_is_left_out_and_that_is_said_once(writers):

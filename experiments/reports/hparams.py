@@ -1,23 +1,16 @@
 """TensorBoard's table "HParams": the settings of a cell and its results."""
 
-from typing import Any
-
 import numpy as np
 
-from experiments.config import axis_path, leaves
 from experiments.reports.formats import is_share
 from experiments.reports.results import CellResult
 from nalu_jax.stats import success_rate
 
 
 def settings_of(result: CellResult) -> dict[str, int | float | str]:
-    """The axes of a cell, then the other fields of its config, as plain values."""
-    config = result.cell.config
-    # TensorBoard sorts the columns by name and shows the first five: capitals come first.
-    swept = {axis_path(config, axis) for axis in result.cell.axes}
-    fields: dict[str, Any] = {axis.capitalize(): value for axis, value in result.cell.axes.items()}
-    fields |= {path: value for path, value in leaves(config) if path not in swept}
-    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in fields.items()}
+    """What tells the cells of a grid apart, its axes, as plain values; the rest of the config is the same in all of them."""
+    axes = {axis.capitalize(): value for axis, value in result.axes.items() if value not in ("", None)}
+    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in axes.items()}
 
 
 def results_of(result: CellResult) -> dict[str, float]:
