@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from nalu_jax.training.distributed import (
     Layout,
     by_seed,
+    fetch,
     first_seeds,
     over_blocks,
     pad_seeds,
@@ -51,7 +52,10 @@ class Run(NamedTuple):
 
 
 class Host(Protocol):
-    """The side of a run that owns clock, files and screen. It is asked between chunks only."""
+    """The side of a run that owns clock, files and screen. It is asked between chunks only.
+
+    Where several processes train one run, each has a host, and all hosts must answer alike.
+    """
 
     def chunk_steps(self) -> int:
         """How many steps the next chunk may take."""
@@ -240,7 +244,7 @@ def run_seeds(
 
     def report(step: int, metrics: dict[str, Array], evaluated: bool) -> bool:
         """Waits for a chunk, hands its metrics over, and says whether any seed is left to train."""
-        fetched = {name: np.asarray(m)[: len(seeds)] for name, m in metrics.items()}
+        fetched = first_seeds(fetch(metrics), len(seeds))
         if evaluated:
             host.evaluated(step, fetched)
         return not (evaluated and fetched["diverged"].all())
@@ -280,7 +284,7 @@ def run_seeds(
 
 def fetched_run(run: Run, count: int) -> Run:
     """A run on the host, without the seeds that only fill up devices and blocks."""
-    run = jax.tree.map(np.asarray, run)
+    run = fetch(run)
     return Run(run.step, *first_seeds((run.state, run.record), count))
 
 
