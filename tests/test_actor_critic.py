@@ -192,6 +192,7 @@ def first_values(params):
     return jax.vmap(lambda one: of_probe(one, observations))(params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_agent_learns_what_the_probe_asks_for(kind):
     metrics, place = found().metrics, [*KINDS].index(kind)
@@ -210,23 +211,27 @@ VALUES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_values_of_the_probes_are_the_discounted_rewards(kind):
     # To within what the policy loses where it still tries the other action now and then.
     np.testing.assert_allclose(found().values[:, [*KINDS].index(kind)], [VALUES[kind]] * SEEDS, atol=0.1)
 
 
+@pytest.mark.slow
 def test_a_run_in_pieces_is_the_same_to_the_bit_what_the_agent_remembers_included():
     for one, other in zip(jax.tree.leaves(found().run.state), jax.tree.leaves(found().pieces.state), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_same_agent_acts_otherwise_at_another_step_and_in_another_seed():
     first, second = (jax.tree.leaves(run.state.learner_state.states) for run in found().first_steps)
     assert any((one != other).any() for one, other in zip(first, second, strict=True))
     assert any((one[0] != one[1]).any() for one in first)
 
 
+@pytest.mark.slow
 def test_a_learning_rate_that_is_no_number_leaves_every_seed_where_it_was():
     assert diverged(found().without_rate).all() and not found().without_rate.state.step.any()
 
@@ -269,6 +274,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the code catches it."""
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_bytes(tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.py"

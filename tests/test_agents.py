@@ -116,6 +116,7 @@ def test_the_convolutions_are_those_of_the_paper():
         reader.init(jax.random.key(0), jnp.zeros((19, 30, 3, 1)))
 
 
+@pytest.mark.slow
 def test_a_convolution_by_hand():
     images = jnp.array(np.random.RandomState(0).normal(size=(20, 20, 3, 2)), jnp.float32)
     reader = Mnih2016(features=3)

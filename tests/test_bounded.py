@@ -113,6 +113,7 @@ def test_the_forward_pass_does_not_clip():
         assert y == expected and gradient["w"].value == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in BOUNDED if name != "snmu"])
 def test_bounded_parameters_never_leave_their_interval_however_large_the_steps(name, optax_promotion):
     unit, optimizer = UNITS[name](2), optax.adam(10.0)
@@ -249,6 +250,7 @@ def kept(bounds=None):
     return optax.chain(optax.sgd(10.0), keep_bounded(bounds))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nau", "nmu", "real_npu_modified"])
 @pytest.mark.parametrize("plain", [False, True], ids=["boxed", "plain"])
 def test_in_flaxs_train_state_no_parameter_leaves_its_interval(name, plain, optax_promotion):

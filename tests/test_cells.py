@@ -167,6 +167,7 @@ def test_published_dense_cells_start_as_pytorch_draws_them(name):
     assert np.std(drawn) == pytest.approx(1 / 20 / np.sqrt(3), rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DENSE)
 def test_several_seeds_on_each_of_two_devices_can_start(name):
     model = Recurrent(Flat(), cell(name, "", 2, 64, "dense"))
@@ -178,6 +179,7 @@ def test_several_seeds_on_each_of_two_devices_can_start(name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
 
+@pytest.mark.slow
 def test_a_published_tanh_network_cannot_say_a_number_beyond_1():
     z = 100 * numbers(3, 50, 4)
     for name in ("rnn_tanh", "lstm", "gru"):
@@ -203,6 +205,7 @@ def test_images_are_read_once_and_seen_in_the_order_said():
     np.testing.assert_allclose(outputs[0], np.cumsum(z[0, :, 0][order], axis=0), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_long_sequence_needs_no_more_memory_of_the_trunk():
     model = recurrent("nac", {}, **USUAL | {"outputs": 10})
     images = jax.ShapeDtypeStruct((28, 28, 50), jnp.float32)
@@ -300,8 +303,7 @@ def test_a_network_that_cannot_be_is_refused_in_a_sentence(fields, words):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_every_cell_goes_over_a_sequence_under_its_name(name):
-    model, inputs = Recurrent(Flat(), cell(name, "nac", outputs=1)), sequences_of(numbers(1, 3, 4))
-    outputs, _ = model.init_with_output(jax.random.key(0), inputs)
+    _, outputs = run(cell(name, "nac", outputs=1), numbers(1, 3, 4))
     assert outputs.shape == (1, 3, 4) and np.isfinite(outputs).all()
 
 

@@ -1,5 +1,6 @@
 """Config pages, what the command line makes of them, and the grids that they span."""
 
+import functools
 import itertools
 import re
 import runpy
@@ -33,7 +34,15 @@ SINGLE = str(CONFIGS / "single_unit.py")
 ARITHMETIC = [page for page in PAGES if "interpolation_range" in load(page).task]
 IMAGES = [page for page in PAGES if "mnist" in page]
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: Path(page).name)
+
+def pages(slow):
+    """A mark for tests of all pages, of which those for which ``slow`` is true are left out of the quick check."""
+    marked = [pytest.param(page, marks=[pytest.mark.slow] if slow(page) else [], id=Path(page).name) for page in PAGES]
+    return pytest.mark.parametrize("page", marked)
+
+
+each_page = pages(lambda page: ":" in page)
+QUICK = ("grid_world.py", "identity_extrapolation.py", "quickstart.py", "single_unit.py", "static_arithmetic.py")
 
 
 def changed(page, *changes):
@@ -93,27 +102,56 @@ def test_every_page_builds_all_its_cells_and_stays_as_it_was(page):
     assert config.to_dict() == load(page).to_dict()
 
 
-def of_networks(config):
-    """A cell for each network of a page."""
-    return {tuple(cell.axes.get(axis) for axis in ("unit", "cell", "readout")): cell for cell in cells(config)}
+@functools.cache
+def of_networks(page):
+    """The cells of a page, one of those that differ in sizes and data alone, by the facts that tell them from others."""
+    return {facts_of(cell.config): cell for cell in cells(load(page))}
 
 
-@each_page
+def facts_of(config):
+    """What trains a cell, but for sizes: its network as a whole; its reader, its optimizer, its penalties one by one."""
+    names = {path: value for path, value in leaves(config) if isinstance(value, str)}
+    network = [(path, name) for path, name in names.items() if path.startswith("network.") and "reader" not in path]
+    others = {
+        (path, name) for path, name in names.items() if path.startswith(("unit.", "network.reader", "learner", "optimizer"))
+    }
+    penalties = {("penalty", name) for name in config.penalties}
+    return frozenset(others | penalties | {("network", config.task.name, names.get("unit.name"), *network)})
+
+
+def new_networks(page):
+    """The first cell of a page, and each that has a fact of its own: that no cell before it and no page before it has."""
+    known = set().union(*(facts for earlier in PAGES[: PAGES.index(page)] for facts in of_networks(earlier)))
+    for i, (facts, cell) in enumerate(of_networks(page).items()):
+        if i == 0 or not facts <= known:
+            yield cell
+        known |= facts
+
+
+def problem_of(job):
+    """The shapes of a job's problem, or its arrays where they are made by NumPy."""
+    try:
+        return jax.eval_shape(job.problem)
+    except jax.errors.TracerArrayConversionError:
+        return job.problem()
+
+
+LITTLE = {"data": "embedded", "num_canvases": 10, "num_sequences": 10, "num_programs": 10, "lengths": (2, 3)}
+
+
+@pages(lambda page: not page.endswith(QUICK))
 @pytest.mark.usefixtures("ordinary_promotion")
 def test_every_unit_of_every_page_can_start_and_take_a_step(page, monkeypatch):
-    """By shapes alone; the threshold, which takes a simulation, is left out, and so is most of the data."""
+    """By shapes alone; the threshold, which takes a simulation, is left out, and so is most of the data.
+
+    Networks that differ from those of an earlier page in sizes alone are left out but for one.
+    """
     monkeypatch.setattr(StaticArithmetic, "threshold", 1.0)
-    config = load(page)
-    for field, little in {"data": "embedded", "num_canvases": 10, "num_sequences": 10}.items():
-        if field in config.task:
-            config.task[field] = little
-    networks = of_networks(config)
-    if ":" in page and config.task.name.startswith("mnist"):  # a preset has the networks of its page in other sizes
-        known = of_networks(load(page.split(":")[0]))
-        networks = {name: cell for i, (name, cell) in enumerate(networks.items()) if i == 0 or name not in known}
-    for cell in networks.values():
-        job = build.build(cell)
-        problem, learner = job.problem(), build.make_learner(job.training)
+    for cell in new_networks(page):
+        config = cell.config.copy_and_resolve_references()
+        config.task.update({field: little for field, little in LITTLE.items() if field in config.task})
+        job = build.build(cell._replace(config=config))
+        problem, learner = problem_of(job), build.make_learner(job.training)
         state = jax.eval_shape(learner.init, jax.ShapeDtypeStruct((), np.uint32), problem)
         stepped, _ = jax.eval_shape(learner.step, state, problem)
         evaluation = jax.eval_shape(learner.evaluate, state, problem)
@@ -378,6 +416,8 @@ IMAGE_CHANGES = [
 
 def changes_for(page):
     """Changes of many kinds that a page takes."""
+    if "learning_rate_study" in page:  # without nine rates of each cell
+        return [*MANY_CHANGES, *MORE_CHANGES, "--config.grid.learning_rate=1e-3,1e-2"]
     if page in IMAGES:
         if "even" in page:
             return [*(change for change in IMAGE_CHANGES if "dropout" not in change), "--config.grid.unit=nau,linear"]

@@ -101,6 +101,7 @@ def planted(found, controller):
     return r[0], used.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("controller", "keep", "registers"),
     [
@@ -185,6 +186,7 @@ def test_the_controller_sets_the_weights_of_the_nalu_at_every_step():
     np.testing.assert_allclose(found, r[:1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_configured_nalu_is_finite_from_registers_of_zero():
     model, inputs = network(registers=2), Vectors(jnp.asarray(batch()))
     gradient = jax.jit(jax.grad(lambda params: jnp.sum(model.apply({"params": params}, inputs))))(started(model))

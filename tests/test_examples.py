@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,6 +57,8 @@ def test_a_page_with_a_unit_of_its_own_runs_to_the_table(tmp_path):
 
 
 def test_a_writer_of_ones_own_shows_a_run_in_mlflow(tmp_path, monkeypatch):
+    import mlflow  # takes a second, which no other process of the tests is to spend
+
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     settings = ["--config.num_seeds=2", "--config.num_steps=1000", "--config.reports=summary"]
     text = printed("-m", "experiments.run", "--config=examples/mlflow_writer.py", f"--workdir={tmp_path / 'run'}", *settings)
@@ -67,4 +70,5 @@ def test_a_writer_of_ones_own_shows_a_run_in_mlflow(tmp_path, monkeypatch):
     rows = [json.loads(line) for line in (tmp_path / "run" / "nac-sub" / "metrics.jsonl").read_text().splitlines()]
     shown = client.get_metric_history(runs["nac-sub"].info.run_id, "interpolation_mse/median")
     assert {point.step: point.value for point in shown} == {row["step"]: row["interpolation_mse"]["median"] for row in rows}
-    assert runs["nac-sub"].data.params["Unit"] == "nac" and list((tmp_path / "run" / "nac-sub").glob("events*"))
+    assert runs["nac-sub"].data.params["Unit"] == "nac"
+    assert list((tmp_path / "run" / "tensorboard" / "nac" / "sub").glob("events*"))

@@ -370,6 +370,26 @@ FORMULAS = {
     "r_z_sum": Formula(F.r_z_sum, naive_rz(lambda w: 1 - abs(w), 0), ("x", "w")),
     "r_z_product": Formula(F.r_z_product, naive_rz(lambda w: 1 - w, 1), ("x", "w")),
 }
+# One of each family, and what each has of its own: the quick check has no others where formulas are compiled.
+QUICK = {
+    "linear",
+    "nac_mul",
+    "nalu_separate with bias",
+    "snmu",
+    "npu",
+    "inalu",
+    "nru",
+    "nmru",
+    "mc_fc_mul_sign_real_npu",
+    "dmu",
+}
+
+
+def quick_first(names):
+    """Names of formulas, all marked slow but those of the quick check."""
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 PRODUCTS = ["nmu", "snmu", "sign_product", "nru", "nru in training", "nmru", "nmru without sign"]
 # Those that give a column an example; R_z averages over examples.
 OF_INPUTS = [name for name, formula in FORMULAS.items() if "x" in formula.arguments and not name.startswith("r_z")]
@@ -426,18 +446,28 @@ def assert_close(actual, expected, case):
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("index", range(len(GOLDEN)), ids=GOLDEN_IDS)
+each_golden = pytest.mark.parametrize(
+    "index",
+    [
+        pytest.param(i, marks=[pytest.mark.slow] if case["in"] == 5 else [], id=GOLDEN_IDS[i])
+        for i, case in enumerate(GOLDEN)
+    ],
+)
+
+
+@each_golden
 def test_the_output_is_the_golden_one(index):
     output, _ = golden_results(index)
     assert_close(output, np.transpose(GOLDEN[index]["y"]), GOLDEN[index])
 
 
-@pytest.mark.parametrize("index", range(len(GOLDEN)), ids=GOLDEN_IDS)
+@each_golden
 def test_the_gradient_of_the_input_is_the_golden_one(index):
     _, gradients = golden_results(index)
     assert_close(gradients["x"], np.transpose(GOLDEN[index]["grad_x"]), GOLDEN[index])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("index", "parameter"),
     [(index, parameter) for index, case in enumerate(GOLDEN) for parameter in case["grads"]],
@@ -460,7 +490,7 @@ def test_every_function_has_a_naive_reference():
 
 
 @pytest.mark.parametrize("outputs", [2, MANY], ids=lambda outputs: f"{outputs} outputs")
-@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("name", quick_first(FORMULAS))
 def test_a_formula_equals_its_naive_loop(name, outputs, float64):
     arguments = draw(FORMULAS[name], outputs=outputs)
     # Sums of three terms in another order, and powers taken through logarithms of size 16 at most.
@@ -474,7 +504,7 @@ def test_a_product_of_many_inputs_equals_its_naive_loop(name, float64):
     np.testing.assert_allclose(FORMULAS[name].ours(**arguments), FORMULAS[name].naive(**arguments), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", OF_INPUTS)
+@pytest.mark.parametrize("name", quick_first(OF_INPUTS))
 def test_a_formula_equals_its_naive_loop_where_inputs_are_zero(name, float64):
     arguments = draw(FORMULAS[name])
     arguments["x"][:2, 1] = 0
@@ -484,7 +514,11 @@ def test_a_formula_equals_its_naive_loop_where_inputs_are_zero(name, float64):
 
 @pytest.mark.parametrize(
     ("name", "outputs", "inputs"),
-    [*((name, 2, 3) for name in FORMULAS), ("linear", MANY, 3), ("nmu", MANY, 3), ("nmu", 2, F.FEW_FACTORS + 1)],
+    [
+        *(pytest.param(name, 2, 3, marks=[] if name in QUICK else [pytest.mark.slow]) for name in FORMULAS),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("linear", MANY, 3), ("nmu", MANY, 3))),
+        pytest.param("nmu", 2, F.FEW_FACTORS + 1, marks=pytest.mark.slow),
+    ],
 )
 def test_gradients_are_the_finite_differences_of_the_naive_loop(name, outputs, inputs, float64):
     naive, arguments = FORMULAS[name].naive, draw(FORMULAS[name], outputs=outputs, inputs=inputs)
@@ -508,7 +542,16 @@ def test_gradients_are_the_finite_differences_of_the_naive_loop(name, outputs, i
 # Shapes and precision
 
 
-@pytest.mark.parametrize(("name", "outputs"), [*((name, 2) for name in OF_INPUTS), ("gate with bias", MANY)])
+each_in_a_batch = pytest.mark.parametrize(
+    ("name", "outputs"),
+    [
+        *(pytest.param(name, 2, marks=[] if name in QUICK else [pytest.mark.slow]) for name in OF_INPUTS),
+        pytest.param("gate with bias", MANY, marks=pytest.mark.slow),
+    ],
+)
+
+
+@each_in_a_batch
 def test_one_example_gives_the_column_that_it_gives_in_a_batch(name, outputs, float64):
     arguments = draw(FORMULAS[name], outputs=outputs)
     one = FORMULAS[name].ours(**examples_of(name, arguments, lambda batch: batch[:, 2]))
@@ -516,7 +559,7 @@ def test_one_example_gives_the_column_that_it_gives_in_a_batch(name, outputs, fl
     np.testing.assert_allclose(one, FORMULAS[name].ours(**arguments)[:, 2], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "outputs"), [*((name, 2) for name in OF_INPUTS), ("gate with bias", MANY)])
+@each_in_a_batch
 def test_further_axes_of_the_input_are_further_batch_axes(name, outputs, float64):
     arguments = draw(FORMULAS[name], outputs=outputs)
     result = FORMULAS[name].ours(**examples_of(name, arguments, lambda batch: batch.reshape(len(batch), 2, 1, 2)))
@@ -542,7 +585,7 @@ def test_products_are_asked_for_in_full_precision(outputs):
 # Numerical guards
 
 
-@pytest.mark.parametrize("name", OF_INPUTS)
+@pytest.mark.parametrize("name", quick_first(OF_INPUTS))
 def test_all_gradients_are_finite_where_inputs_are_zero(name, float64):
     # test_units.py has the same of all units in float32.
     arguments = draw(FORMULAS[name])

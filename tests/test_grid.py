@@ -192,7 +192,7 @@ def test_a_mistake_in_what_a_recipe_holds_is_answered_in_one_line_before_anythin
     def never(*arguments, **options):
         raise AssertionError("it comes to training")
 
-    monkeypatch.setattr(experiment, "train", never)
+    monkeypatch.setattr(experiment.Experiment, "run", never)
     monkeypatch.setattr(build, "make_programs", never)
     changes = changes if any("grid.unit" in change for change in changes) else ["grid.unit=nmu", *changes]
     FLAGS.unparse_flags()
@@ -467,6 +467,7 @@ def test_restarts_share_programs_only_for_the_same_task_and_schedule():
     assert programs_of(*rule, "task.input_size=5") is not programs_of(*rule)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ordinary_promotion")
 def test_untrained_errors_of_many_cells_are_those_of_each():
     grid = grid_of(QUICKSTART, "grid.unit=nau", "grid.operation=sub", "grid.interpolation_range=(1,2),(-3,5)", "num_seeds=3")
@@ -546,7 +547,7 @@ SETTINGS = {"num_seeds": SEEDS, "num_steps": STEPS, "eval_every": 50, "grid.unit
 SETTINGS |= {"penalties.sparsity.start": 0, "penalties.sparsity.end": 100}
 
 
-def run(folder, **axes):
+def run(folder, *changes, **axes):
     """The command line in this process, under JAX's own promotion of types: its exit code."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     FLAGS.unparse_flags()
@@ -554,10 +555,13 @@ def run(folder, **axes):
     flags = [f"--config.{path}={value}" for path, value in settings.items()]
     try:
         with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-            return main([f"--config={QUICKSTART}", f"--workdir={folder}", *flags])
+            return main([f"--config={QUICKSTART}", f"--workdir={folder}", *flags, *changes])
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+TABLE_ONLY = "--config.reports=summary"  # where pictures, which take longer than the training, are not what is asked
 
 
 @pytest.fixture(scope="module")
@@ -603,7 +607,7 @@ def test_each_cell_of_a_group_has_the_results_that_it_has_alone(group_run, tmp_p
     for a in AXES["interpolation_range"]:
         for b, c in (("0.001", "0.5"), ("0.01", "0.0")):
             alone = tmp_path / f"run{compared}"
-            assert run(alone, interpolation_range=a, learning_rate=b, sparsity_weight=c) == 0
+            assert run(alone, TABLE_ONLY, interpolation_range=a, learning_rate=b, sparsity_weight=c) == 0
             [cell] = folders(alone)
             together, by_itself = (rows_of(where / cell.name) for where in (group_run, alone))
             assert [row["step"] for row in together] == list(range(0, STEPS + 1, 50))
@@ -649,7 +653,7 @@ def test_a_cell_of_a_finished_group_that_lost_its_results_gets_the_same_bytes_ba
 
     before = contents()
     (lost / "seeds.csv").unlink()
-    assert run(group_run, **{axis: ",".join(values) for axis, values in AXES.items()}) == 0
+    assert run(group_run, TABLE_ONLY, **{axis: ",".join(values) for axis, values in AXES.items()}) == 0
     assert contents() == before
 
 
@@ -676,7 +680,7 @@ def test_a_cell_trained_on_another_generator_is_solved_as_often_and_as_soon(tmp_
     settings = {"num_seeds": 8, "num_steps": 8000, "eval_every": 500, "grid.unit": "nau", "grid.operation": "add"}
     settings |= {"optimizer.name": "adam", "optimizer.learning_rate": 1e-2, "task.input_size": 4}
     monkeypatch.setitem(globals(), "SETTINGS", settings)
-    assert run(tmp_path / "run", generator="threefry2x32,murmur") == 0
+    assert run(tmp_path / "run", TABLE_ONLY, generator="threefry2x32,murmur") == 0
     threefry, murmur = (seeds_of(tmp_path / "run" / f"nau-add-generator={name}") for name in ("threefry2x32", "murmur"))
     assert [row["solved"] for row in threefry] == [row["solved"] for row in murmur] == ["1"] * 8
     assert [row["interpolation_mse"] for row in threefry] != [row["interpolation_mse"] for row in murmur]

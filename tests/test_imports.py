@@ -29,7 +29,8 @@ COMMANDS = names_of((ROOT / "experiments").glob("*.py"))
 # modules within it. A module that is imported by a name which is not written out reads as that name does.
 MAY_IMPORT = {
     # The library, from the formulas up.
-    "nalu_jax/__init__.py": {"nalu_jax.bounded", "nalu_jax.storage.trained", "nalu_jax.units", "FUNCTIONS[name]"},
+    "nalu_jax/__init__.py": {"nalu_jax.bounded", "nalu_jax.storage.export", "nalu_jax.storage.trained", "nalu_jax.units"}
+    | {"FUNCTIONS[name]"},
     "nalu_jax/functional.py": {"jax"},
     "nalu_jax/registry.py": {"home", "f'{home}"},
     "nalu_jax/stats.py": {"numpy", "scipy"},
@@ -40,17 +41,18 @@ MAY_IMPORT = {
     "nalu_jax/training/*.py": JAX | CORE | {"nalu_jax.training"},
     "nalu_jax/learners/*.py": JAX | CORE | {"flax", "optax", "nalu_jax.training", "nalu_jax.learners"},
     "nalu_jax/storage/trained.py": JAX | CORE | {"flax", "nalu_jax.networks", "nalu_jax.storage"},
+    "nalu_jax/storage/export.py": JAX | CORE | {"flax", "safetensors", "orbax", "nalu_jax.storage"},
     "nalu_jax/storage/*.py": JAX | CORE | {"tensorboardX", "nalu_jax.storage"},
     "nalu_jax/*.py": JAX | CORE | {"flax", "optax", "scipy"},
     # Only experiments know settings and screens. All of nalu_jax is theirs, but a config page is reached by --config alone.
     "experiments/reports/__init__.py": CORE | COMMANDS | {"locate(name)"},
     "experiments/reports/*.py": JAX
-    | {"flax", "scipy", "ml_collections", "matplotlib", "rich", "tabulate", "nalu_jax", "experiments.reports"}
+    | {"flax", "scipy", "ml_collections", "matplotlib", "rich", "tabulate", "jinja2", "nalu_jax", "experiments.reports"}
     | {f"experiments.{name}" for name in ("build", "config", "faults", "grid", "pages")},
     "experiments/*.py": JAX
     | COMMANDS
     | SHARED_BY_REPORTS
-    | {"absl", "flax", "ml_collections", "rich", "nalu_jax"}
+    | {"absl", "flax", "ml_collections", "ray", "rich", "nalu_jax"}
     | {f"experiments.reports.{name}" for name in ("find", "locate")},
     "configs/*.py": {"ml_collections"},
 }

@@ -184,6 +184,7 @@ def test_the_truth_after_each_word_is_the_number_so_far():
     assert [language.so_far(words[: n + 1]) for n in range(5)] == [3, 300, 300, 330, 334]
 
 
+@pytest.mark.slow
 def test_pictures_show_all_runs_and_what_the_best_networks_say_after_each_word(tmp_path, monkeypatch):
     figures, made = keep_figures(monkeypatch, language), run(tmp_path)
     cells = [untrained(cell) for cell in made.cells]

@@ -620,6 +620,7 @@ def in_blocks(block, fault="healthy"):
     return of_seeds(*seven_seeds(1, block, fault), SEVEN)
 
 
+@pytest.mark.slow
 def test_the_results_of_a_seed_do_not_depend_on_the_number_and_order_of_the_seeds_beside_it():
     # Bitwise for this NAC, which XLA vectorises over the batch; a NALU or a single seed comes out no more than close.
     others, host = [2, 9, 0, 11, 5, 3, 7, 1], Recorder()
@@ -633,10 +634,12 @@ def assert_equal_but_for_rounding(one, other):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, other)
 
 
+@pytest.mark.slow
 def test_seeds_on_two_devices_are_those_on_one_to_rounding(uninterrupted):
     assert_equal_but_for_rounding(of_seeds(*uninterrupted["healthy"], SEVEN), in_blocks(7))
 
 
+@pytest.mark.slow
 def test_seven_seeds_on_two_devices_are_the_seven_seeds_without_filler_to_rounding():
     run, rows = seven_seeds(2, 2)
     assert run.state.seed.tolist() == list(SEVEN)
@@ -760,6 +763,7 @@ def test_a_negative_block_is_refused():
         layout_for(one_device(), num_seeds=10, bytes_a_seed=1, block=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [2, 4])
 def test_seeds_in_blocks_are_bit_for_bit_those_of_one_block_of_all(block):
     # Bitwise for this NAC and blocks of two seeds or more, whether they are filled up, as with seven seeds, or not.
@@ -769,11 +773,13 @@ def test_seeds_in_blocks_are_bit_for_bit_those_of_one_block_of_all(block):
     assert differing(of_seeds(run, host.rows, SEVEN), in_blocks(7)) == []
 
 
+@pytest.mark.slow
 def test_seeds_one_at_a_time_are_those_of_one_block_of_all_to_rounding():
     # XLA drops an axis of length 1 and sums in another order.
     assert_equal_but_for_rounding(in_blocks(1), in_blocks(7))
 
 
+@pytest.mark.slow
 @each_fault
 @pytest.mark.parametrize("block", [1, 2, 4])
 def test_seeds_of_a_block_in_which_one_diverges_are_bit_for_bit_what_they_are_without_it(block, fault):
@@ -804,6 +810,7 @@ def resumed(saved_on, goes_on_on):
     return run, before.rows + after.rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_what_is_saved_and_what_is_returned_are_the_seeds_that_were_asked_for(layout):
     for stored in (seven_seeds(*layout)[0], *saved_at_27(*layout).saved):
@@ -811,11 +818,13 @@ def test_what_is_saved_and_what_is_returned_are_the_seeds_that_were_asked_for(la
         assert stored.state.seed.tolist() == list(SEVEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_a_run_that_goes_on_with_other_fillers_on_the_same_layout_is_the_uninterrupted_one_bit_for_bit(layout):
     assert differing(resumed(layout, layout), seven_seeds(*layout)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("saved_on", "goes_on_on"), list(itertools.permutations(LAYOUTS, 2)), ids=str)
 def test_a_run_goes_on_on_another_layout_to_rounding(saved_on, goes_on_on):
     run, rows = resumed(saved_on, goes_on_on)
@@ -887,7 +896,7 @@ def together_saved_at_27(block):
 
 
 @each_variant
-@pytest.mark.parametrize("block", [1, 2])
+@pytest.mark.parametrize("block", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_problems_in_one_program_give_seed_by_seed_what_each_gives_alone(block, i, name):
     found = of_variant(*together(block), i)
     assert_equal_but_for_rounding(found, alone(name))
@@ -903,6 +912,7 @@ def test_the_host_gets_the_metrics_of_all_variants_of_the_seeds_that_were_asked_
     assert {leaf.shape[:2] for leaf in jax.tree.leaves((run.state, run.record))} == {(7, 4)}
 
 
+@pytest.mark.slow
 def test_a_run_of_variants_goes_on_in_blocks_of_another_size():
     before, after = together_saved_at_27(1), Recorder()
     options = {"seeds": SEVEN, "resume_from": lambda template: before.saved[-1]}

@@ -9,6 +9,7 @@ import pytest
 LIMIT = int(2.3 * 2**30)  # Python with jax and the programs take 1.4 GiB of it
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_a_run_that_does_not_fit_into_memory_goes_on_with_half_as_many_seeds_at_a_time(tmp_path):
     arguments = ["--config=static_arithmetic", "--config.grid.unit=nau", "--config.grid.operation=add"]

@@ -181,6 +181,7 @@ def test_a_single_unit_with_two_outputs_is_refused():
 # Networks that read images
 
 
+@pytest.mark.slow
 def test_an_image_classifier_is_the_unit_behind_the_hidden_layer_of_its_trunk():
     images = np.random.RandomState(0).normal(size=(16, 16, 3)).astype(np.float32)
     network = image_classifier("linear", {}, reader={"name": "segui"}, outputs=6)

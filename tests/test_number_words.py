@@ -1,16 +1,26 @@
 """Numbers in words, against two libraries that spell them."""
 
-import inflect
+import functools
+
 import num2words
 import pytest
 
 from nalu_jax.data.number_words import MOST_WORDS, VOCABULARY, number_of, words_of
 
 NUMBERS = range(1000)
-ENGINE = inflect.engine()
+
+
+@functools.cache
+def engine():
+    """Made where it is asked for: every process of the tests imports this file, and inflect takes seconds to import."""
+    import inflect
+
+    return inflect.engine()
+
+
 LIBRARIES = {
     "num2words": lambda number: num2words.num2words(number, lang="en_GB"),
-    "inflect": lambda number: ENGINE.number_to_words(number, andword="and"),
+    "inflect": lambda number: engine().number_to_words(number, andword="and"),
 }
 
 each_library = pytest.mark.parametrize("spell", LIBRARIES.values(), ids=LIBRARIES)

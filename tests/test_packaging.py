@@ -14,7 +14,7 @@ import nalu_jax
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # The modules behind the extras that only experiments, tests and pictures want.
-EXTRAS = {"matplotlib", "rich", "tabulate", "mlxtend", "pooch", "tensorboard", "PIL"}
+EXTRAS = {"matplotlib", "rich", "tabulate", "jinja2", "safetensors", "mlxtend", "pooch", "tensorboard", "PIL"}
 NEEDED_BY_FLAX = {"rich"}  # is there whatever we ask for
 
 WITHOUT_EXTRAS = """

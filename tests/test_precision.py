@@ -58,7 +58,11 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize(
+    "dtype",
+    [jnp.float32, *(pytest.param(half, marks=pytest.mark.slow) for half in (jnp.bfloat16, jnp.float16))],
+    ids=lambda dtype: dtype.__name__,
+)
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_weights_lose_no_digits_of_small_and_large_inputs(name, dtype, float64):
     formula, *parameters = PLANTED[name]

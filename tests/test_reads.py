@@ -43,6 +43,7 @@ def test_what_the_reader_reads_is_grey_behind_the_answers_unless_it_is_the_answe
         assert ("grey" in panel.get_ylabel()) == grey
 
 
+@pytest.mark.slow
 def test_what_the_reader_reads_is_what_comes_before_the_cell(tmp_path):
     result = cell(tmp_path, "mnist_sum", unit="nac", cell="accumulator", features=1)
     network = best_of_cell(result, "nac")
@@ -85,7 +86,7 @@ def test_the_bar_of_colours_says_if_answers_beyond_its_ends_are_cut_off(most, la
 
 
 @pytest.mark.parametrize(
-    "task", ["mnist_counting", *(pytest.param(task, marks=pytest.mark.slow) for task in ("mnist_addition", "mnist_product"))]
+    "task", [pytest.param(task, marks=pytest.mark.slow) for task in ("mnist_counting", "mnist_addition", "mnist_product")]
 )
 def test_each_cell_has_a_panel_of_what_it_reads_whose_title_says_how_often_it_is_right(task, tmp_path, drawn):
     cells = [cell(tmp_path, task, **axes) for axes in ({"unit": "nac"}, {"cell": "lstm", "readout": "dense"})]

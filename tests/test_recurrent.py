@@ -96,6 +96,7 @@ def test_a_sum_of_answers_is_that_of_what_the_unit_makes_of_each_state():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_vectors_that_are_made_as_they_are_read_give_the_same_answers_as_those_at_hand():
     x = jnp.asarray(vectors())
     for model in (network(), network(unit="nau", cell="unit")):

@@ -58,6 +58,7 @@ def batch_of(operation, name="extrapolation", seed=0):
     return spec, masks, evaluations(spec.task, masks)[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", EXACT)
 def test_the_targets_of_a_thousand_steps_are_those_of_float64(operation):
     spec, masks, batch = batch_of(operation)
@@ -187,6 +188,7 @@ def selection(masks, cell):
     return np.concatenate([np.asarray(masks), np.eye(2)]) if cell == "unit" else np.asarray(masks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("unit", "readout_unit", "cell", "weights"),
     [
@@ -215,6 +217,7 @@ def test_a_weight_of_h_that_is_off_by_one_in_a_hundred_thousand_is_found_out():
     assert float(metrics["extrapolation_relative"]) == pytest.approx(2 * 1e-5 * 999 / 2, rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_memory_of_an_evaluation_does_not_grow_with_the_length():
     model = network("nau")
     params = model.init(jax.random.key(0), Vectors(jnp.ones((10, 1, 1))))["params"]

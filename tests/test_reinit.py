@@ -329,6 +329,7 @@ EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
 RESTARTS = [20, 40]
 
 
+@pytest.mark.slow
 def test_seeds_that_have_come_to_a_halt_jump_after_the_step_at_which_the_rule_fires():
     states, plain = trajectory(RULE), trajectory(None)
     for t in range(STEPS):

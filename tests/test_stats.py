@@ -416,6 +416,7 @@ def test_one_outlying_step_of_any_size_leaves_an_ordered_interval_around_the_sam
     assert interval.estimate == pytest.approx((one + 1e6 * (n - 1)) / n, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("a", "b"), [(0.8, 4.0), (3.0, 3e7), (30.0, 5.0)])
 def test_sparsity_interval_covers_the_mean_of_a_beta_distribution_95_times_in_a_hundred(a, b):
     samples = np.random.default_rng(6).beta(a, b, size=(300, 40)) / 2

@@ -34,6 +34,7 @@ def numbers(panel, columns):
     return [found[i : i + columns] for i in range(0, len(found), columns)]
 
 
+@pytest.mark.slow
 def test_the_strip_shows_ten_images_and_below_them_the_true_and_every_networks_totals(tmp_path, drawn):
     cells = [
         cell(tmp_path, "mnist_addition", **axes) for axes in ({"cell": "exact_sum"}, {"unit": "nac", "cell": "accumulator"})

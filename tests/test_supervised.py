@@ -573,6 +573,7 @@ def noise_at(seed, step, shape=(2, BATCH)):
     return np.asarray(model.apply({"params": params}, jnp.zeros(shape), rngs={"training": key}), np.float64)
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_step_is_that_of_the_noise_of_its_position():
     # Mistry, Farrahi & Hare 2022: y = Π (w n x + 1 - w) / Π (w n + 1 - w).
     learner, problem = noisy()

@@ -33,7 +33,10 @@ SMALL = {
 
 # Environments, in which an agent acts, have contracts of their own, in test_environments.py.
 SUPERVISED = [name for name in TASKS if TASKS[name].learner == "supervised"]
-each_task = pytest.mark.parametrize("name", SUPERVISED)
+LONG = ("mnist_even_digits", "program_evaluation", "recurrent_arithmetic")  # their programs take long to compile
+each_task = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SUPERVISED]
+)
 
 
 @cache

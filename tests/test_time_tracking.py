@@ -71,6 +71,7 @@ def that_goes_up(cell):
     return store(cell, params)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not animation.writers.is_available("pillow"), reason="Pillow writes it")
 def test_the_animation_shows_each_agent_from_the_same_start_until_all_episodes_have_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(time_tracking, "SHOWN", (8, 20))

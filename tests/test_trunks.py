@@ -84,6 +84,7 @@ def test_the_registry_has_a_test_of_every_trunk():
     assert made == set(SIZES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (50, 50), (100, 100), (19, 30)])
 def test_a_trunk_reads_images_of_any_size(height, width):
     images = digits(3, height, width)
@@ -104,6 +105,7 @@ def small_of_many_seeds():
     return jax.jit(lambda keys: jax.lax.map(lambda key: SMALL.init(key, digits(1))["params"], keys))(keys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fan_in"), [("conv_1", 25), ("conv_2", 25 * 3), ("dense_1", 16 * 4), ("dense_2", 6)], ids=str
 )
@@ -134,6 +136,7 @@ def test_values_that_make_no_sense_are_refused(field, value):
 # Pieces
 
 
+@pytest.mark.slow
 def test_pieces_give_what_all_images_give_at_once(monkeypatch):
     images = digits(150)
     params = started(SMALL, images)
@@ -151,6 +154,7 @@ def test_pieces_give_what_all_images_give_at_once(monkeypatch):
     assert_close(in_two_kinds_of_pieces, found())
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images_but_for_what_goes_in_and_out():
     trunk = READERS["trask"](features=10)
 
@@ -200,6 +204,7 @@ def test_nothing_is_dropped_unless_a_learner_takes_a_step_and_a_rate_is_given(dr
     np.testing.assert_array_equal(channels_of(trunk, images, **rngs), 1)
 
 
+@pytest.mark.slow
 def test_dropout_of_two_streams_differs_and_of_one_stream_is_the_same():
     trunk, images = Trunk((2, 20), 20, features=0, dropout=0.5), digits(40)
     first, again, other = (channels_of(trunk, images, training=jax.random.key(seed)) for seed in (1, 1, 2))
@@ -230,17 +235,23 @@ def by_seed(mesh, function):
     )
 
 
+@functools.cache
+def alone():
+    """Parameters of four seeds that differ, the images, and what a step of each by itself makes of them."""
+    images = digits(40)
+    last = jax.random.normal(jax.random.key(0), (4, 6, 2))
+    all_params = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), started(SMALL, images, 0)) | {"dense_2_w": last}
+    taken = [jax.jit(step)(params, images) for params in one_by_one(all_params, 4)]
+    return all_params, images, jax.tree.map(lambda *leaves: np.stack(leaves), *taken)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["vmap", "map", "shard_map"])
 def test_seeds_learn_together_as_they_do_alone(how):
-    images = digits(40)
-    all_params = jax.vmap(lambda key: started(SMALL, images, 0) | {"dense_2_w": jax.random.normal(key, (6, 2))})(
-        jax.random.split(jax.random.key(0), 4)
-    )
+    all_params, images, expected = alone()
     together = {
         "vmap": jax.vmap(step, (0, None)),
         "map": lambda params, images: jax.lax.map(functools.partial(step, images=images), params),
         "shard_map": by_seed(Mesh(jax.devices("cpu"), "seed"), step),
     }[how]
-    alone = [jax.jit(step)(params, images) for params in one_by_one(all_params, 4)]
-    expected = jax.tree.map(lambda *leaves: np.stack(leaves), *alone)
     assert_close(jax.jit(together)(all_params, images), expected)

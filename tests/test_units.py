@@ -28,12 +28,13 @@ X = np.random.RandomState(0).normal(size=(5, INPUTS)).astype(np.float32)
 X[0, 1] = 0  # and about half of the others are negative
 X[2] = 0
 
-each_unit = pytest.mark.parametrize("name", UNITS)
 NOISE = {"training": jax.random.key(7, impl="rbg")}  # what a learner gives a unit while it takes a step
 # For facts about JAX's and Flax's transformations that hold for all units once they are traced, and whose numbers take long
 # to compile.
 FAMILIES = ["linear", "nac", "nac_mul", "nalu_separate_bias", "nmu", "npu", "inalu"]
 one_of_each_family = pytest.mark.parametrize("name", FAMILIES)
+SOME_SLOW = [name if name in FAMILIES else pytest.param(name, marks=pytest.mark.slow) for name in UNITS]
+each_unit = pytest.mark.parametrize("name", SOME_SLOW)  # the quick check has one of each family
 
 
 def outputs_of(name, features=FEATURES):
@@ -126,6 +127,7 @@ def test_units_vmapped_over_seeds_have_an_output_a_seed(name):
     assert outputs.shape == (3, 5, outputs_of(name))
 
 
+@pytest.mark.slow
 @one_of_each_family
 def test_units_vmapped_over_seeds_compute_what_each_does_alone(name):
     unit, params = UNITS[name](FEATURES), params_of_seeds(name)
@@ -293,6 +295,7 @@ def test_a_float64_unit_of_float64_inputs_returns_float64(name):
 # Combined with what Flax has
 
 
+@pytest.mark.slow
 @one_of_each_family
 def test_units_in_a_sequential_are_applied_one_after_the_other(name):
     unit, first = UNITS[name](FEATURES), params_of(name)
@@ -329,6 +332,7 @@ def test_a_unit_is_a_recurrent_cell_under_scan(name):
     assert variables["params"]["unit"] == alone["params"]
 
 
+@pytest.mark.slow
 @one_of_each_family
 def test_a_recurrent_cell_is_applied_to_each_input_and_what_it_made_of_those_before(name):
     unit, params = UNITS[name](FEATURES), params_of(name)
@@ -421,6 +425,7 @@ class TestInAnExistingModelInPlaceOfDense:
 # The neural arithmetic units
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: f"{case['unit']}-{case['in']}-to-{case['out']}")
 def test_a_unit_with_golden_parameters_gives_the_golden_outputs_and_gradients(case):
     unit, params = UNITS[case["unit"]](case["out"]), jax.tree.map(np.float32, case["params"], is_leaf=is_list)
@@ -682,7 +687,13 @@ def domain(name, operation):
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["evaluated", "in training"])
-@pytest.mark.parametrize(("name", "operation"), UNIT_OPERATIONS, ids=[" ".join(pair) for pair in UNIT_OPERATIONS])
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [
+        pytest.param(*pair, marks=[] if pair[0] in FAMILIES else pytest.mark.slow, id=" ".join(pair))
+        for pair in UNIT_OPERATIONS
+    ],
+)
 def test_a_unit_with_planted_parameters_is_exact_on_the_extrapolation_ranges(name, operation, training):
     # All in one batch, those outside the domain replaced, so that all units share what is compiled.
     inside = domain(name, operation)

@@ -52,6 +52,7 @@ def test_more_weights_than_a_picture_holds_are_not_drawn(tmp_path):
     assert not (tmp_path / "weights.png").exists()
 
 
+@pytest.mark.slow
 def test_as_many_weights_as_a_picture_holds_are_drawn(tmp_path, drawn, monkeypatch):
     monkeypatch.setattr(weights, "best_of_cell", lambda *_: None)
     monkeypatch.setattr(weights, "weight_strips", lambda *_: [weights.Strip("w", np.eye(2), "RdBu_r")])
@@ -59,6 +60,7 @@ def test_as_many_weights_as_a_picture_holds_are_drawn(tmp_path, drawn, monkeypat
     assert len([place for place in drawn[0].subfigs[0].subfigs if place.axes]) == 40
 
 
+@pytest.mark.slow
 def test_the_same_weights_are_the_same_files(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "best_of_cell", lambda *_: None)
     monkeypatch.setattr(
