@@ -328,3 +328,11 @@ def test_a_doctest_is_code_on_the_site(site):
     folder, _ = site
     api = (folder / "api.html").read_text()
     assert "<blockquote>" not in api and "unknown operation" in api
+
+
+def test_every_test_that_the_page_on_reliability_names_is_there():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")))
+    there = {
+        name for path in (ROOT / "tests").glob("*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    assert len(named) > 30 and named <= there, named - there
