@@ -2,21 +2,17 @@
 
 import functools
 import os
-import re
 import sys
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict
 from rich.console import Console
-from rich.table import Table
 
-import nalu_jax
-from experiments.address import address
-from experiments.config import ALIASES, Config, axis_path, leaves, override, split_overrides
+from experiments.address import Address, address
+from experiments.config import ALIASES, Config, override, split_overrides
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault, out_of_memory
-from experiments.pages import load, shipped
-from experiments.recipe import SECTIONS
+from experiments.listings import show_config, show_pages, show_units, show_version
+from experiments.pages import load
 from experiments.terminal import PipeSafeConsole, print_error
 from nalu_jax.registry import nearest
 
@@ -97,40 +93,13 @@ def main(arguments: list[str]) -> int:
 def command(arguments: list[str], console: Console) -> int:
     """Reads the command line and does what it asks for."""
     overrides, others = split_overrides(FLAGS.read_flags_from_files(arguments, force_gnu=False))
-    try:
-        stray = FLAGS(["experiments.run", *others])[1:]
-    except flags.UnrecognizedFlagError as error:
-        name = error.flagname
-        guess = "." if name in ALIASES else nearest(name, OURS)
-        guess = f": did you mean --config.{name}?" if guess == "." else guess
-        raise ConfigError(f"there is no flag --{error.flagname}{guess}") from error
-    if stray:
-        name = stray[0].removeprefix("config.")
-        hint = f": did you mean --config.{name}?" if "=" in name or name != stray[0] else ""
-        raise ConfigError(f"stray argument {stray[0]!r}{hint}")
-    if FLAGS.help:
-        known = "\n".join(f"  --{name:<14}{FLAGS[name].help}" for name in OURS)
-        console.print(EXAMPLES + known, highlight=False, markup=False, soft_wrap=True)
-        return DONE
-    if FLAGS.list_configs:
-        for page, said in shipped().items():
-            presets = [f"    presets: {', '.join(said.presets)}"] if said.presets else []
-            lines = [page, f"    {said.line}", *presets, *([f"    {said.time}"] if said.time else [])]
-            console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
-        return DONE
-    if FLAGS.version:
-        console.print(f"nalu_jax {nalu_jax.__version__}", highlight=False)
-        return DONE
-    if FLAGS.list_units:
-        console.print(table_of_units())
-        return DONE
+    parse(others)
+    for name, show in LISTINGS.items():
+        if FLAGS[name].value:
+            show(console)
+            return DONE
     if FLAGS.status and FLAGS.config is None:
-        if FLAGS.workdir is None:
-            raise ConfigError("--workdir is missing: the folder of the run whose status is to be shown")
-        from experiments.status import show_status
-
-        show_status(Path(FLAGS.workdir).expanduser(), None, console)
-        return DONE
+        return show_status_of_folder(console)
     if FLAGS.config is None:
         raise ConfigError("--config is missing; --list_configs lists the pages, --help shows examples")
     platforms = os.environ.get("JAX_PLATFORMS", "")
@@ -139,33 +108,75 @@ def command(arguments: list[str], console: Console) -> int:
     config = load(FLAGS.config)
     override(config, overrides)
     if FLAGS.show_config:
-        for path, value in leaves(config):
-            console.print(f"--config.{path}={shown(value)}", highlight=False, markup=False, soft_wrap=True)
-        for title, fields in left_to_recipes(config).items():
-            told = " ".join(f"--config.{path}={shown(value)}" for path, value in fields)
-            console.print(f"# {title}: {told}", highlight=False, markup=False, soft_wrap=True)
+        show_config(config, console)
         return DONE
     named = FLAGS.workdir or Path("runs") / Path(FLAGS.config.replace(":", "-").replace(".py", "")).name
     workdir = Path(named).expanduser()
-    if FLAGS.engine != "ray" and not FLAGS.emit_slurm and (unused := [name for name in OF_RAY if FLAGS[name].present]):
-        raise ConfigError(f"--{unused[0]} is a setting of --engine=ray")
     where = address(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-    if FLAGS.engine == "ray" and (FLAGS.distributed or where.coordinator):
-        raise ConfigError("--distributed is one program and --engine=ray many: choose one of them")
+    check_engine(where)
     # jax is imported only now: what is wrong with the command line is said at once.
-    from experiments.estimate import show_estimate
-    from experiments.experiment import one_after_another, run_experiment
-    from experiments.status import show_status
-
     if FLAGS.emit_slurm:
         console.print(slurm_scripts(config, workdir, overrides), highlight=False, markup=False, soft_wrap=True, end="")
-        return DONE
-    if FLAGS.status:
+    elif FLAGS.status:
+        from experiments.status import show_status
+
         show_status(workdir, config, console)
-        return DONE
-    if FLAGS.dry_run:
+    elif FLAGS.dry_run:
+        from experiments.estimate import show_estimate
+
         show_estimate(config, workdir, page=FLAGS.config, fresh=FLAGS.fresh, console=console)
-        return DONE
+    else:
+        return train(config, workdir, where, platforms, console)
+    return DONE
+
+
+def parse(arguments: list[str]) -> None:
+    """Sets the flags. Raises ConfigError, with a guess at what is meant, for one that does not exist."""
+    try:
+        stray = FLAGS(["experiments.run", *arguments])[1:]
+    except flags.UnrecognizedFlagError as error:
+        name = error.flagname
+        guess = "." if name in ALIASES else nearest(name, OURS)
+        guess = f": did you mean --config.{name}?" if guess == "." else guess
+        raise ConfigError(f"there is no flag --{name}{guess}") from error
+    if stray:
+        name = stray[0].removeprefix("config.")
+        hint = f": did you mean --config.{name}?" if "=" in name or name != stray[0] else ""
+        raise ConfigError(f"stray argument {stray[0]!r}{hint}")
+
+
+def show_help(console: Console) -> None:
+    """Prints examples, then all flags."""
+    known = "\n".join(f"  --{name:<14}{FLAGS[name].help}" for name in OURS)
+    console.print(EXAMPLES + known, highlight=False, markup=False, soft_wrap=True)
+
+
+# What is shown without a page, by the flag that asks for it.
+LISTINGS = {"help": show_help, "list_configs": show_pages, "version": show_version, "list_units": show_units}
+
+
+def show_status_of_folder(console: Console) -> int:
+    """Prints how far the run in --workdir is, whose config is there."""
+    from experiments.status import show_status
+
+    if FLAGS.workdir is None:
+        raise ConfigError("--workdir is missing: the folder of the run whose status is to be shown")
+    show_status(Path(FLAGS.workdir).expanduser(), None, console)
+    return DONE
+
+
+def check_engine(where: Address) -> None:
+    """Raises ConfigError for flags of different ways to use several machines."""
+    if FLAGS.engine != "ray" and not FLAGS.emit_slurm and (unused := [name for name in OF_RAY if FLAGS[name].present]):
+        raise ConfigError(f"--{unused[0]} is a setting of --engine=ray")
+    if FLAGS.engine == "ray" and (FLAGS.distributed or where.coordinator):
+        raise ConfigError("--distributed is one program and --engine=ray many: choose one of them")
+
+
+def train(config: Config, workdir: Path, where: Address, platforms: str, console: Console) -> int:
+    """Runs the experiment, by the engine and in the processes that the flags say, and returns the exit code."""
+    from experiments.experiment import one_after_another, run_experiment
+
     engine = one_after_another
     if FLAGS.engine == "ray":
         from experiments.cluster import Cluster
@@ -192,52 +203,6 @@ def slurm_scripts(config: Config, workdir: Path, overrides: list[tuple[str, str]
     changes = [f"--config.{path}={text}" for path, text in overrides]
     run = [sys.executable, "-m", "experiments.run", f"--config={FLAGS.config}", f"--workdir={workdir}", *changes]
     return scripts(run, Path.cwd(), workdir.name, works=left, cpus=FLAGS.cpus, gpus=FLAGS.gpus)
-
-
-def table_of_units() -> Table:
-    """A row a unit: its name, its paper name, the operations that it can compute, and its source."""
-    from nalu_jax.registry import UNITS
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("name", "paper", "computes", "source"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
-    for name in UNITS:
-        unit = UNITS[name](1)
-        table.add_row(name, unit.label, " ".join(unit.operations), source_of(type(unit)))
-    return table
-
-
-def source_of(unit: type) -> str:
-    """The first paper that a unit's docstring names, or that of the class that it is made from."""
-    docstrings = (" ".join((cls.__doc__ or "").split()) for cls in unit.__mro__)
-    found = (re.search(r"((?:[A-ZŠ][\w-]+(?:,| &| et al\.)? )+)(20\d\d)", text) for text in docstrings)
-    return next((match.group() for match in found if match), "")
-
-
-def left_to_recipes(config: Config) -> dict[str, list[tuple[str, object]]]:
-    """What the page leaves to the recipes, by unit and operation: the fields with the values that the cells get.
-
-    Fields that a recipe leaves as they are by default are left out.
-    """
-    from experiments.grid import BY_VALUE, axes_of, cells
-    from experiments.recipe import example
-
-    said = {path for path, _ in leaves(config)} | {axis_path(config, axis) for axis in axes_of(config)}
-    always = ("optimizer.name", "optimizer.learning_rate")
-    found: dict[str, list[tuple[str, object]]] = {}
-    for cell in cells(config):
-        title = " ".join(str(cell.axes[axis]) for axis in BY_VALUE if axis in cell.axes)
-        fields = leaves(ConfigDict({name: cell.config[name] for name in SECTIONS}))
-        telling = [(path, value) for path, value in fields if path in always or value != example(path)]
-        found.setdefault(title, [(path, value) for path, value in telling if path not in said])
-    return {title: fields for title, fields in found.items() if fields}
-
-
-def shown(value: object) -> str:
-    """A value as it is written on the command line."""
-    if isinstance(value, tuple):
-        return ",".join(f"({shown(part)})" if isinstance(part, tuple) else str(part) for part in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def set_up_cpu() -> None:
