@@ -9,6 +9,7 @@ from experiments.build import network_of, task_of
 from experiments.config import axis_path, set_at
 from experiments.grid import Cell, cell_name, sort_axes
 from experiments.pages import CONFIGS, load
+from experiments.reports import figures as saved_as
 from experiments.reports.results import CellResult, Files, FinishedRun, plain
 
 NAN = float("nan")
@@ -149,10 +150,13 @@ def untrained(cell):
 
 # Pictures
 
+KINDS = saved_as.KINDS
+
 
 def keep_figures(monkeypatch, *reports):
-    """A list that gets the figures which reports save."""
+    """A list that gets the figures which reports save; what is saved is one coarse picture of each."""
     figures = []
+    monkeypatch.setattr(saved_as, "KINDS", {"png": {"dpi": 50}})
 
     def patch(report):
         save = report.save
@@ -166,6 +170,11 @@ def keep_figures(monkeypatch, *reports):
     for report in reports:
         patch(report)
     return figures
+
+
+def save_whole(monkeypatch):
+    """Has figures saved as they are for users, at their size and in all kinds, where files are looked at."""
+    monkeypatch.setattr(saved_as, "KINDS", KINDS)
 
 
 def panels_of(figure):

@@ -265,7 +265,7 @@ def test_in_flaxs_train_state_no_parameter_leaves_its_interval(name, plain, opta
     assert {lower, upper} & set(values.ravel().tolist())  # and some have come to its end, exactly
 
 
-@pytest.mark.parametrize("name", ["nau", "nmu", "real_npu_modified"])
+@pytest.mark.parametrize("name", ["nau", *(pytest.param(n, marks=pytest.mark.slow) for n in ("nmu", "real_npu_modified"))])
 def test_in_nnx_no_parameter_leaves_its_interval(name, optax_promotion):
     model = nnx.bridge.ToNNX(UNITS[name](2), rngs=nnx.Rngs(0)).lazy_init(X)
     optimizer = nnx.Optimizer(model, kept(), wrt=nnx.Param)

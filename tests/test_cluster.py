@@ -160,7 +160,7 @@ def test_an_address_at_which_nobody_answers_is_one_line(tmp_path, ray):
     assert done.stderr.startswith("error: --address=127.0.0.1:9: there is no Ray") and done.stderr.count("\n") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_on_one_machine_ray_writes_what_the_local_engine_writes(local, folder, ray):
     done = subprocess.run(command(folder, "--engine=ray"), cwd=ROOT, env=variables(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -333,7 +333,7 @@ def child(folder, out):
         return subprocess.Popen(command, cwd=CONFIGS.parent, stdout=file, stderr=subprocess.STDOUT)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_processes_share_a_run_take_over_from_the_dead_and_end_with_the_same_bytes(tmp_path):
     folder = tmp_path / "shared"
     first, second = child(folder, tmp_path / "first"), child(folder, tmp_path / "second")

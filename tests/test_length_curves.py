@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fake_runs import NAN, digits, keep_figures, legend_of, run_of, texts
+from fake_runs import NAN, digits, keep_figures, legend_of, run_of, save_whole, texts
 
 from experiments.reports import length_curves
 
@@ -31,7 +31,8 @@ def whiskers(panel):
     return [(segment[0][1], segment[1][1]) for lines in panel.collections for segment in lines.get_segments()]
 
 
-def test_the_picture_of_lengths_shows_the_median_error_and_the_error_per_image_with_whiskers(tmp_path, drawn):
+def test_the_picture_of_lengths_shows_the_median_error_and_the_error_per_image_with_whiskers(tmp_path, drawn, monkeypatch):
+    save_whole(monkeypatch)
     length_curves.write(run_of([cell(tmp_path, unit="nac")]), tmp_path)
     whole, share = drawn[0].axes
     assert list(whole.get_lines()[0].get_xdata()) == list(AT)

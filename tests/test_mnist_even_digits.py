@@ -15,6 +15,8 @@ from nalu_jax.registry import TASKS
 from nalu_jax.tasks.mnist_even_digits import ATTEMPTS, PROPOSALS, MnistEvenDigits, accept, canvas_of, places
 from nalu_jax.types import Batch
 
+pytestmark = pytest.mark.slow  # the placing of digits takes long to compile
+
 SMALL = {"canvas": 50, "digit_size": 14, "distance": 14, "most_digits": 5}
 # Canvases that hold one image at most, and nothing but it.
 ONE = {"canvas": 28, "digit_size": 28, "distance": 1, "most_digits": 1}
@@ -108,21 +110,18 @@ def digits_on(canvases):
     return pixels // 16
 
 
-@pytest.mark.slow
 def test_the_target_is_the_number_of_even_digits_on_the_canvas_and_0_is_even():
     batch = sample(squares(distance=6), 0, 4000)
     digits = digits_on(restored(batch))
     np.testing.assert_array_equal(counts(batch), digits[:, [0, 2, 4, 6, 8]].sum(1))
 
 
-@pytest.mark.slow
 def test_the_number_of_digits_is_uniform_and_so_are_the_digits():
     digits = digits_on(restored(sample(squares(distance=6), 1, 4000)))
     assert chisquare(np.bincount(digits.sum(1), minlength=6)).pvalue > 1e-3
     assert chisquare(digits.sum(0)).pvalue > 1e-3
 
 
-@pytest.mark.slow
 def test_digits_come_everywhere_from_one_edge_to_the_other():
     here = (restored(sample(squares(distance=6), 2, 4000)) > 0).mean(0)
     assert here[[0, 0, -1, -1], [0, -1, 0, -1]].min() > 0 and here[13:17, 13:17].min() > 0.03

@@ -23,7 +23,13 @@ LIBRARIES = {
     "inflect": lambda number: engine().number_to_words(number, andword="and"),
 }
 
-each_library = pytest.mark.parametrize("spell", LIBRARIES.values(), ids=LIBRARIES)
+each_library = pytest.mark.parametrize(
+    "spell",
+    [
+        pytest.param(LIBRARIES["num2words"], id="num2words"),
+        pytest.param(LIBRARIES["inflect"], id="inflect", marks=pytest.mark.slow),
+    ],
+)
 
 
 @each_library

@@ -15,6 +15,8 @@ from nalu_jax.data.programs import KINDS
 from nalu_jax.registry import TASKS
 from nalu_jax.tasks.program_evaluation import ProgramEvaluation, matching_digits
 
+pytestmark = pytest.mark.slow  # the drawing of programs takes long to compile
+
 SPEC = ProgramEvaluation(num_programs=50)
 
 

@@ -11,6 +11,8 @@ from nalu_jax.data import programs
 
 COUNT = 2_000
 
+pytestmark = pytest.mark.slow  # the drawing of programs takes long to compile
+
 
 @functools.cache
 def drawn(operations=programs.OPERATIONS, most=3, below=100):
@@ -26,14 +28,12 @@ def operations_in(text):
     return len(re.findall(r"\+|-|if", text))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("operations", "most", "below"), [(programs.OPERATIONS, 3, 100), (("+",), 1, 10_000)])
 def test_the_answers_are_those_of_python(operations, most, below):
     found = drawn(operations, most, below)
     assert found.answers.tolist() == [eval(text) for text in texts(found)]
 
 
-@pytest.mark.slow
 def test_a_program_that_is_read_again_is_the_same():
     found = drawn()
     for b, (text, n) in enumerate(zip(texts(found), found.lengths, strict=True)):

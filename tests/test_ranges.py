@@ -15,6 +15,7 @@ from fake_runs import (
     points,
     product_of,
     run_of,
+    save_whole,
     size_of,
 )
 
@@ -27,7 +28,8 @@ def drawn(monkeypatch):
     return keep_figures(monkeypatch, ranges)
 
 
-def test_the_picture_of_ranges_has_a_row_an_operation_and_a_panel_a_result(tmp_path, drawn):
+def test_the_picture_of_ranges_has_a_row_an_operation_and_a_panel_a_result(tmp_path, drawn, monkeypatch):
+    save_whole(monkeypatch)
     ranges.write(grid(tmp_path, ["nau", "nac"], ["add", "sub"]), tmp_path)
     rows = panels_of(drawn[0])
     assert [len(row) for row in rows] == [3, 3]
@@ -132,7 +134,8 @@ def rows_of(panel):
 
 
 @pytest.mark.parametrize(("count", "images"), [(8, 0), (9, 1)])
-def test_more_than_eight_series_are_a_heat_map(count, images, tmp_path, drawn):
+def test_more_than_eight_series_are_a_heat_map(count, images, tmp_path, drawn, monkeypatch):
+    save_whole(monkeypatch)
     ranges.write(grid(tmp_path, [f"unit {i}" for i in range(count)]), tmp_path)
     assert [len(panel.images) for panel in drawn[0].axes[:1]] == [images]
     assert (tmp_path / "ranges.pdf").exists() and size_of(tmp_path / "ranges.png")[0] == 1100

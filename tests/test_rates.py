@@ -4,7 +4,20 @@ import itertools
 
 import numpy as np
 import pytest
-from fake_runs import NAN, RANGES, arithmetic, bars, grid, keep_figures, legend_of, looks_of, panels_of, run_of, size_of
+from fake_runs import (
+    NAN,
+    RANGES,
+    arithmetic,
+    bars,
+    grid,
+    keep_figures,
+    legend_of,
+    looks_of,
+    panels_of,
+    run_of,
+    save_whole,
+    size_of,
+)
 
 from experiments.reports import curves, ranges, rates
 
@@ -31,7 +44,8 @@ def line_of(line):
     return [tuple(point) for point in np.transpose(line.get_data()).tolist()]
 
 
-def test_the_picture_of_rates_has_a_row_an_operation_and_a_column_an_optimizer(tmp_path, drawn):
+def test_the_picture_of_rates_has_a_row_an_operation_and_a_column_an_optimizer(tmp_path, drawn, monkeypatch):
+    save_whole(monkeypatch)
     axes = {"unit": ["nac", "nalu"], "operation": ["mul", "sub"], "optimizer": ["adam", "sgd", "momentum"]}
     rates.write(run_of(of_rates(tmp_path, {1e-3: 1, 1e-2: 2}, **axes)), tmp_path)
     rows = panels_of(drawn[0])

@@ -60,7 +60,16 @@ def hidden(params, x, c_of=False):
     return np.stack(seen, axis=1)
 
 
-@pytest.mark.parametrize("readout", ["last_state", "summed_states", "summed_answers", "cell_state", "two_units"])
+@pytest.mark.parametrize(
+    "readout",
+    [
+        "summed_states",
+        *(
+            pytest.param(other, marks=pytest.mark.slow)
+            for other in ("last_state", "summed_answers", "cell_state", "two_units")
+        ),
+    ],
+)
 def test_each_readout_reads_what_it_is_named_after_at_the_end_of_each_sequence(readout):
     model, x = network(readout=readout), vectors()
     params, answers = started(model)

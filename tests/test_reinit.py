@@ -156,7 +156,13 @@ def histories(kind, seeds, evaluations):
 
 @pytest.mark.parametrize(
     ("check_every", "min_history", "eval_every"),
-    [(10, 50, 10), (10, 50, 30), (7, 45, 20), (64, 40, 40), (1, 20, 20), (100, 60, 20)],
+    [
+        (10, 50, 30),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((10, 50, 10), (7, 45, 20), (64, 40, 40), (1, 20, 20), (100, 60, 20))
+        ),
+    ],
 )
 @pytest.mark.parametrize("kind", ["noise", "falling_noise", "plateaus", "walk"])
 def test_seeds_restart_at_the_steps_of_the_published_rule_time_and_again(kind, check_every, min_history, eval_every):

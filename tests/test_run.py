@@ -607,6 +607,7 @@ def test_a_run_whose_reader_goes_away_is_run_to_its_end(tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "experiments.run", f"--config={CONFIGS / 'quickstart.py'}", f"--workdir={folder}"]
     command += ["--config.num_steps=100", "--config.num_seeds=2", "--config.grid.unit=linear", "--config.grid.operation=add"]
+    command += ["--config.reports=weights"]
     with subprocess.Popen(command, cwd=CONFIGS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         complaints = process.stderr.read()

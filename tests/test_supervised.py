@@ -126,7 +126,10 @@ def nalu(x, p):
 
 CELLS = {"nac": nac, "nalu": nalu}
 TARGETS = {"sub": np.subtract, "mul": np.multiply}
-each_unit = pytest.mark.parametrize(("unit", "operation"), [("nac", "sub"), ("nalu", "mul")], ids=["nac", "nalu"])
+each_unit = pytest.mark.parametrize(
+    ("unit", "operation"),
+    [pytest.param("nac", "sub", id="nac"), pytest.param("nalu", "mul", id="nalu", marks=pytest.mark.slow)],
+)
 
 
 def squared_error(unit, operation, params, x, masks):

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from fake_runs import NAN, SEEDS, arithmetic, cell_of, keep_figures, page_of, run_of, store
+from fake_runs import NAN, SEEDS, arithmetic, cell_of, keep_figures, page_of, run_of, save_whole, store
 from matplotlib import animation
 from PIL import Image
 
@@ -51,6 +51,7 @@ def test_the_table_has_means_over_seeds_and_numbers_with_intervals_beside_the_pu
 
 def test_the_lines_are_means_and_the_points_those_of_the_paper(tmp_path, monkeypatch):
     figures = keep_figures(monkeypatch, time_tracking)
+    save_whole(monkeypatch)
     time_tracking.draw(run_in(tmp_path), tmp_path)
     (figure,) = figures
     reward, on_time = figure.axes[:2]

@@ -9,6 +9,7 @@ from fake_runs import (
     keep_figures,
     product_of,
     run_of,
+    save_whole,
     size_of,
     store,
     texts,
@@ -35,7 +36,8 @@ def trained(folder, unit, operation, matrix):
     return store(arithmetic(folder, axes, page=SINGLE_UNIT), {"layers_0": {"m_hat": m_hat, "w_hat": w_hat}})
 
 
-def test_the_weights_of_the_best_seed_are_written_into_the_picture(tmp_path, drawn):
+def test_the_weights_of_the_best_seed_are_written_into_the_picture(tmp_path, drawn, monkeypatch):
+    save_whole(monkeypatch)
     cells = [trained(tmp_path, "nac", "add", [1, 0.5]), trained(tmp_path, "nac", "sub", [1, -1])]
     weights.write(run_of(cells), tmp_path)
     add, sub = drawn[0].subfigs[0].subfigs
