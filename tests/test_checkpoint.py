@@ -242,9 +242,9 @@ def test_no_bit_flipped_in_the_manifest_of_the_newest_checkpoint_is_believed(che
 def test_where_all_checkpoints_are_damaged_the_run_is_not_silently_started_over(checkpoints, said, damage):
     for step in (1000, 1200):
         damage(checkpoints.arrays_path(step))
-    with pytest.raises(
-        CheckpointError, match=rf"no checkpoint in {re.escape(str(checkpoints.folder))} can be used; --fresh"
-    ):
+    folder = checkpoints.folder
+    sentence = f"no checkpoint in {folder} can be used; remove {folder.parent}, and it is trained anew"
+    with pytest.raises(CheckpointError, match=re.escape(sentence)):
         checkpoints.restore(TEMPLATE)
     assert len(said) == 2
 

@@ -22,6 +22,8 @@ from experiments.pages import CONFIGS, own_code
 from experiments.run import FLAGS, main
 from experiments.stopping import SIGNALS, SignalHandler
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [f"--config={CONFIGS / 'quickstart.py'}", "--config.eval_every=100"]
 FILES = ("config.json", "metrics.jsonl", "params.npz", "result.json", "seeds.csv")
 

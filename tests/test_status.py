@@ -10,6 +10,8 @@ from experiments import experiment
 from experiments.locks import held
 from experiments.workdir import entered
 
+pytestmark = pytest.mark.slow
+
 ALL = {"units": "linear,nau", "operations": "add,sub", "steps": 2000}
 
 
