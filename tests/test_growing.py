@@ -378,11 +378,25 @@ def test_a_run_in_use_can_neither_change_nor_start_afresh(grown):
 def test_a_signal_that_asks_to_stop_is_noted_once(number):
     kept = {one: signal.getsignal(one) for one in (*SIGNALS, signal.SIGHUP)}
     try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, if the tests run under it, ignores it
         signals = SignalHandler()
         signals.install()
         signal.raise_signal(number)
         assert signals.stop_requested
         assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        for one, handler in kept.items():
+            signal.signal(one, handler)
+
+
+def test_a_closed_terminal_is_no_reason_to_stop_under_nohup():
+    kept = {one: signal.getsignal(one) for one in (*SIGNALS, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signals = SignalHandler()
+        signals.install()
+        signal.raise_signal(signal.SIGHUP)
+        assert not signals.stop_requested
     finally:
         for one, handler in kept.items():
             signal.signal(one, handler)
