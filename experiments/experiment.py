@@ -27,13 +27,13 @@ from experiments.faults import (
 from experiments.locks import Busy, held
 from experiments.pages import canonical
 from experiments.processes import several
-from experiments.reporting import COMPLETE, check_reports, intact, seal, show, write_reports
+from experiments.reporting import check_reports, intact, seal, show, write_reports
 from experiments.reports import find, locate
 from experiments.reports.overview import overview_of, show_overview
 from experiments.reports.results import FinishedRun, read_json, read_run
 from experiments.stopping import SignalHandler
 from experiments.work import FAILED, Work, plan
-from experiments.workdir import adopt, claimed, holders
+from experiments.workdir import COMPLETE, adopt, claimed, contents, holders
 from nalu_jax.registry import WRITERS, UnknownName
 from nalu_jax.storage.checkpoint import CheckpointError
 from nalu_jax.storage.files import write_atomic
@@ -69,9 +69,12 @@ def run_experiment(
     """
     check_devices()
     page = canonical(page) if page else ""
-    works = planned(workdir, config) if not workdir.exists() else None  # so that a mistake leaves no trace
+    works = None
+    if fresh or not workdir.exists():  # so that a mistake leaves no trace, and an earlier run where it is
+        works = planned(workdir, config, fresh=True)
     with claimed(workdir, fresh=fresh, console=console) as lock:
-        works = works or planned(workdir, config)
+        if works is None or contents(workdir):
+            works = planned(workdir, config)
         adopt(workdir, config, page, lock, console)
         try:
             return Experiment(config, workdir, page, works, console, engine).run()
@@ -80,9 +83,9 @@ def run_experiment(
             return INTERRUPTED
 
 
-def planned(workdir: Path, config: Config) -> list[Work]:
+def planned(workdir: Path, config: Config, *, fresh: bool = False) -> list[Work]:
     """The works of a run. Raises ConfigError for all that is wrong with its config and can be known without its task."""
-    works = plan(workdir, config)
+    works = plan(workdir, config, fresh=fresh)
     for name in config.reports:
         locate(name)
     check_writers(config.writers)

@@ -25,21 +25,22 @@ class Lock:
     """The lock of an open folder: ours alone, or shared with others. It ends with the process at the latest."""
 
     def __init__(self, folder: Path):
+        self.folder = folder
         self.alone = False
         self.descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
-        except BlockingIOError:
-            pass
-        except OSError:  # a file system, as NFS, whose folders cannot be locked
-            os.close(self.descriptor)
-            self.descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
 
     def take(self, *, shared: bool) -> bool:
-        """Takes the lock, or changes between alone and shared, and says whether that was possible."""
+        """Takes the lock, or changes between alone and shared, and says whether that was possible; if not, it is lost."""
+        kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
         try:
-            fcntl.flock(self.descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(self.descriptor, kind)
+            except BlockingIOError:
+                raise
+            except OSError:  # a file system, as NFS, whose folders cannot be locked
+                os.close(self.descriptor)
+                self.descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT)
+                fcntl.flock(self.descriptor, kind)
         except BlockingIOError:
             return False
         self.alone = not shared

@@ -9,11 +9,10 @@ from rich.console import Console
 
 from experiments.faults import Damaged
 from experiments.reports.results import FinishedRun, read_json
-from experiments.workdir import contents
+from experiments.workdir import COMPLETE, contents
 from nalu_jax.storage.files import sealed, sha256, write_atomic
 from nalu_jax.tasks.base import TaskSpec
 
-COMPLETE = "complete"  # says that all cells are finished and what was written of them
 NO_REPORT = ("config.json", COMPLETE)
 
 

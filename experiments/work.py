@@ -77,15 +77,15 @@ class Begun(NamedTuple):
         return seeds_of(self.config)
 
 
-def plan(workdir: Path, config: Config) -> list[Work]:
-    """All that a run consists of, in the order of its grid, whether finished or not.
+def plan(workdir: Path, config: Config, *, fresh: bool = False) -> list[Work]:
+    """All that a run consists of, in the order of its grid, whether finished or not; if ``fresh``, as in an empty folder.
 
     Raises ConfigError, with the differences, if the folder holds cells, seeds or steps that the config has not, or others.
     """
     grid = {cell.name: cell for cell in cells(config)}
     for cell in grid.values():
         schedule_of(cell.config)
-    begun = list(begun_in(workdir))
+    begun = [] if fresh else list(begun_in(workdir))
     for one in begun:
         for name in one.together:
             if name not in grid:

@@ -18,6 +18,7 @@ from experiments.reports.results import read_json
 from experiments.work import plain
 from nalu_jax.storage.files import sealed, write_atomic
 
+COMPLETE = "complete"  # the file that says that all cells are finished, and what was written of them
 PATIENCE = 60.0  # seconds that another process may take to begin
 
 
@@ -88,13 +89,14 @@ def adopt(workdir: Path, config: Config, page: str, lock: Lock, console: Console
             f"{error.args[0].partition(';')[0]}; it is written anew", soft_wrap=True, highlight=False, markup=False
         )
     if before != now:
-        if not lock.alone:
+        if not (lock.alone or lock.take(shared=False)):
             who = holders(workdir)
             raise EnvironmentFault(f"--workdir: {workdir} is in use by {who}, and a run can change when nobody trains it")
-        (workdir / "complete").unlink(missing_ok=True)
+        (workdir / COMPLETE).unlink(missing_ok=True)
         write_atomic(path, sealed(now))
     (workdir / NOTE).unlink(missing_ok=True)
-    lock.take(shared=True)
+    while not lock.take(shared=True):  # another may have come first, for a moment
+        time.sleep(WAIT)
 
 
 def holders(workdir: Path) -> str:

@@ -400,3 +400,9 @@ def test_a_closed_terminal_is_no_reason_to_stop_under_nohup():
     finally:
         for one, handler in kept.items():
             signal.signal(one, handler)
+
+
+def test_a_mistake_leaves_the_run_where_it_is_that_fresh_would_set_aside(grown):
+    said = run(grown, more=("--fresh", "--config.learner.batch_size=0"))
+    assert said.code == 2 and "batch_size" in said.err
+    assert [path.name for path in grown.parent.iterdir()] == ["run"] and (grown / "complete").exists()

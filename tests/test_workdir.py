@@ -3,6 +3,8 @@
 import os
 import platform
 import re
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,21 @@ def test_notes_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path):
     with held(tmp_path / "alive"):
         claim(tmp_path)
         assert (tmp_path / "alive" / ".in_use").exists() and not (tmp_path / "dead" / ".in_use").exists()
+
+
+def test_of_processes_that_begin_at_once_one_is_alone_and_the_others_wait_for_it(tmp_path):
+    found = []
+
+    def begin():
+        with entered(tmp_path) as lock:
+            found.append(lock.alone)
+            time.sleep(0.05)
+            assert lock.take(shared=True)
+            time.sleep(0.5)
+
+    threads = [threading.Thread(target=begin) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [False] * 7 + [True]
