@@ -63,6 +63,12 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
 
 
+def between(numbers: list[int]) -> str:
+    """Whole numbers in short: the one that all are, or the least and the greatest."""
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def spread(values: np.ndarray) -> Interval:
     """Median, lowest and highest of values f64[seeds]; a diverged seed, NaN, counts as infinitely bad."""
     low, median, high = quantiles(values, (0.0, 0.5, 1.0))

@@ -23,7 +23,7 @@ from experiments.faults import ConfigError
 from experiments.pages import shipped
 from experiments.reports import comparison, find
 from experiments.reports.commands import command_of_cell, command_of_run, page_of, text_of
-from experiments.reports.formats import Table, label_heading, label_text, read_tables
+from experiments.reports.formats import Table, between, label_heading, label_text, read_tables
 from experiments.reports.latex import NOTHING, NUMBER
 from experiments.reports.results import CellResult, FinishedRun, read_json
 from nalu_jax.storage.files import write_atomic
@@ -116,12 +116,6 @@ def facts_of(run: FinishedRun) -> dict[str, str]:
         "seeds a cell": between(seeds),
         "steps": between(steps),
     }
-
-
-def between(values: list[int]) -> str:
-    """A number, or the smallest and the largest of several."""
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def name_of(result: CellResult) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from experiments.reports.formats import (
     axis_texts,
+    between,
     is_share,
     of_column,
     percent,
@@ -31,7 +32,7 @@ def write(run: FinishedRun, folder: Path) -> None:
     write_csv(folder / "seeds.csv", [result.axes | row for result in run.cells for row in result.rows])
     formatted = formatted_rows(run, rows)
     of_cells = rows[: len(run.cells)]
-    seeds, steps = (from_to([row[name] for row in of_cells]) for name in ("seeds", "steps"))
+    seeds, steps = (between([row[name] for row in of_cells]) for name in ("seeds", "steps"))
     caption = [f"{seeds} seeds a cell, {steps} steps."]
     if "success" in formatted[0]:
         caption.append(
@@ -45,12 +46,6 @@ def write(run: FinishedRun, folder: Path) -> None:
     if shares:
         caption.append(f"Median over seeds [lowest, highest]: {', '.join(shares)}.")
     write_table(folder / "summary", formatted, " ".join(caption))
-
-
-def from_to(numbers: list[int]) -> str:
-    """Whole numbers in short: the one that all are, or the least and the greatest."""
-    low, high = min(numbers), max(numbers)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def screen(run: FinishedRun) -> Table:
