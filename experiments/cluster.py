@@ -26,6 +26,7 @@ from rich.text import Text
 
 from experiments.config import Config
 from experiments.console import PLAIN_EVERY
+from experiments.cpu import DEVICES, cores
 from experiments.environment import source
 from experiments.experiment import Experiment, one_line, trusted_environment
 from experiments.faults import ConfigError, EnvironmentFault, Interrupted
@@ -50,7 +51,6 @@ STARTED_HERE = {
     "_node_ip_address": "127.0.0.1",
     "object_store_memory": 10**8,  # bytes; nothing of ours lies in it
 }
-DEVICES = "--xla_force_host_platform_device_count"
 WHO = "process "  # begins the note of who has a work
 LOOKED_AT_FIRST = (RUNNING, FAILED_STATE, RESUMABLE, WAITING, DONE)
 
@@ -369,8 +369,3 @@ def absolute(page: str) -> str:
 def count(number: float, noun: str) -> str:
     """A number with a noun."""
     return f"{number:g} {noun}{'' if number == 1 else 's'}"
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 
 import nalu_jax
+from experiments.cpu import DEVICES, cores
 from experiments.faults import EnvironmentFault
 from experiments.pages import own_code
 
-DEVICES = "--xla_force_host_platform_device_count"  # which "devices" says
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
@@ -27,7 +27,7 @@ def describe(page: str = "") -> dict[str, Any]:
         "source": source(),
         "page": own_code(page) if page else "",
         "devices": {"kind": devices[0].device_kind, "platform": devices[0].platform, "count": len(devices)},
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "xla_flags": " ".join(flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(DEVICES)),
     }
 

@@ -9,9 +9,9 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
+from experiments.cpu import set_up_cpu
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, EnvironmentFault
 from experiments.pages import load
-from experiments.run import set_up_cpu
 from experiments.terminal import PipeSafeConsole, print_error
 from nalu_jax.registry import nearest
 

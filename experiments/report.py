@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from absl import flags
 from rich.console import Console
 
+from experiments.cpu import set_up_cpu
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, Damaged, EnvironmentFault
 from experiments.pages import load
-from experiments.run import set_up_cpu
 from experiments.terminal import PipeSafeConsole, print_error
 from nalu_jax.registry import UnknownName
 from nalu_jax.storage.files import write_atomic

@@ -7,6 +7,7 @@ from absl import flags
 from rich.console import Console
 
 from experiments import report, run
+from experiments.cpu import set_up_cpu
 from experiments.faults import BAD_CONFIG, DONE, INCOMPLETE, ConfigError
 from experiments.pages import shipped
 from experiments.terminal import PipeSafeConsole, print_error
@@ -102,5 +103,5 @@ def show_tables(console: Console) -> None:
 
 
 if __name__ == "__main__":
-    run.set_up_cpu()
+    set_up_cpu()
     sys.exit(main(sys.argv[1:]))

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from experiments.address import Address, address
 from experiments.config import ALIASES, Config, override, split_overrides
+from experiments.cpu import set_up_cpu
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault, out_of_memory
 from experiments.listings import show_config, show_pages, show_units, show_version
 from experiments.pages import load
@@ -203,19 +204,6 @@ def slurm_scripts(config: Config, workdir: Path, overrides: list[tuple[str, str]
     changes = [f"--config.{path}={text}" for path, text in overrides]
     run = [sys.executable, "-m", "experiments.run", f"--config={FLAGS.config}", f"--workdir={workdir}", *changes]
     return scripts(run, Path.cwd(), workdir.name, works=left, cpus=FLAGS.cpus, gpus=FLAGS.gpus)
-
-
-def set_up_cpu() -> None:
-    """Makes each core a device, which then trains its share of the seeds. To be called before jax is imported.
-
-    XLA runs programs as small as these on one core of a CPU device, and keeps to vectors of 256 bits where a core has 512.
-    What XLA_FLAGS says of either is left alone.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    for flag, value in {"xla_force_host_platform_device_count": cores, "xla_cpu_prefer_vector_width": 512}.items():
-        flags_now = os.environ.get("XLA_FLAGS", "")
-        if flag not in flags_now:
-            os.environ["XLA_FLAGS"] = f"{flags_now} --{flag}={value}".strip()
 
 
 if __name__ == "__main__":

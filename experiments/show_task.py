@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.config import Config, leaves, override, resolved, split_overrides, task_fields
+from experiments.cpu import set_up_cpu
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, EnvironmentFault
 from experiments.pages import load, shipped
-from experiments.run import set_up_cpu
 from experiments.terminal import PipeSafeConsole, print_error
 from nalu_jax.registry import nearest
 

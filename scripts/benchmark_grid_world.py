@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from experiments.run import set_up_cpu  # noqa: E402
+from experiments.cpu import set_up_cpu  # noqa: E402
 
 set_up_cpu()
 

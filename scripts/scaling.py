@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from experiments.run import set_up_cpu  # noqa: E402
+from experiments.cpu import set_up_cpu  # noqa: E402
 
 if __name__ == "__main__":
     set_up_cpu()

@@ -317,7 +317,8 @@ def test_a_process_that_finds_nothing_to_take_says_who_has_it(grown):
 CHILD = """
 import sys, time
 from experiments import cell
-from experiments.run import main, set_up_cpu
+from experiments.cpu import set_up_cpu
+from experiments.run import main
 
 set_up_cpu()
 evaluated = cell.GroupHost.evaluated
