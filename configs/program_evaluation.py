@@ -2,7 +2,7 @@
 
 Trask et al. 2018 (arXiv 1808.00508), section 4.4 and appendix E, figures 4 and 6: addition of two numbers, and programs of
 one to three operations as ``(68 if (49 - 54) < 68 else 38) + 34``, read token after token, a number at one time step. An
-LSTM sets the weights of a NALU at every step; beside it an LSTM and a UGRNN with a linear readout.
+LSTM sets the weights of a NALU at every step; beside it an LSTM, a UGRNN and a DNC with a linear readout.
 
 The paper says neither what the LSTM sees nor how many numbers the NALU keeps: "kinds" of tokens alone, with which a
 controller can add and subtract but not compare; "signs", the tanh of the NALU's registers as well; "hard_signs", which are
@@ -17,7 +17,7 @@ Presets, chosen by what follows the colon:
 The NALU whose LSTM sees kinds alone solves addition with all seeds: every answer of four digits is right from step 3,250 on.
 With the tanh of the register it learns what does not extrapolate, presumably to read a small register as a number.
 
-Time:     about 25 minutes of CPU time (9 cells, 27 seeds); :paper is for a GPU
+Time:     about 30 minutes of CPU time (11 cells, 33 seeds); :paper is for a GPU
 Command:  python -m experiments.run --config=configs/program_evaluation.py --workdir=runs/program_evaluation
 """
 
@@ -44,7 +44,7 @@ def get_config(preset: str = "quick") -> ConfigDict:
 
     config.reports = ("programs", "summary", "curves")
 
-    config.unit = ConfigDict({"name": "linear"})  # the readout of LSTM and UGRNN
+    config.unit = ConfigDict({"name": "linear"})  # the readout of LSTM, UGRNN and DNC
 
     config.network = ConfigDict({"name": "recurrent"})
     config.network.reader = ConfigDict({"name": "identity"})
@@ -72,7 +72,7 @@ def get_config(preset: str = "quick") -> ConfigDict:
     config.grid.mixed = ConfigDict({"programs": ("mixed",), "cell": nalu, "registers": (2,), "sees": sees})
     config.grid.baselines = ConfigDict()
     config.grid.baselines.programs = ("addition", "mixed")
-    config.grid.baselines.cell = ("ugrnn", "lstm")
+    config.grid.baselines.cell = ("ugrnn", "lstm", "dnc")
     config.grid.baselines.readout = ("last_state",)
 
     if preset == "paper":

@@ -136,7 +136,7 @@ def read_tables(path: Path) -> list[Table]:
 LABELS = {
     "cell": {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN-tanh", "rnn_relu": "RNN-ReLU"}
     | {"unit": "", "exact_sum": "exact sum", "exact_product": "exact product"}
-    | {"configured_nalu": "LSTM-configured NALU", "ugrnn": "UGRNN"},
+    | {"configured_nalu": "LSTM-configured NALU", "ugrnn": "UGRNN", "dnc": "DNC"},
     "readout": {"dense": "+ dense", "none": ""},
     "optimizer": {"adam": "Adam", "sgd": "SGD"},
 }
