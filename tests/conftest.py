@@ -40,16 +40,12 @@ def optax_promotion():
 MOST_GROWTH = 700  # MiB: what is forgotten is compiled again
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs_of_this_file():
-    """Forgets at the end of a file what it has compiled: the programs of all files together take gigabytes."""
-    yield
-    forget_programs()
-
-
 @pytest.fixture(autouse=True)
 def bounded_memory():
-    """Forgets what was compiled, too, where the tests of one file have compiled very much."""
+    """Forgets what was compiled where it has grown much: the programs of all files together take gigabytes.
+
+    Not after each file: half of what a test compiles are single operations, which many files share.
+    """
     yield
     if resident() > forget_programs.left + MOST_GROWTH:
         forget_programs()

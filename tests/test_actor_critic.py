@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from commands import called
 
 from experiments import cell
-from experiments.run import FLAGS, main
+from experiments import run as command_line
 from nalu_jax.learners.actor_critic import (
     Episodes,
     actor_critic,
@@ -283,9 +284,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(tmp_path, monkeypatch, c
     monkeypatch.setattr(cell, "CHECKPOINT_SHARE", 1e9)
 
     def run(folder):
-        FLAGS.unparse_flags()
-        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-            return main([f"--config={page}", f"--workdir={folder}"])
+        return called(command_line, f"--config={page}", f"--workdir={folder}")
 
     assert run(tmp_path / "whole") == 0
     save = cell.GroupHost.save

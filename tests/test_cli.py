@@ -9,27 +9,18 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from commands import Said, called
 
 import nalu_jax
-from experiments import experiment
+from experiments import experiment, run
 from experiments.pages import CONFIGS, shipped
-from experiments.run import FLAGS, main
 
 ROOT = CONFIGS.parent
 RUN = [sys.executable, "-m", "experiments.run"]
 QUICKSTART = f"--config={CONFIGS / 'quickstart.py'}"
 STATIC = f"--config={CONFIGS / 'static_arithmetic.py'}"
-
-
-class Said(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
 
 
 class Training(Exception):
@@ -44,8 +35,7 @@ def command(monkeypatch, capsys):
         raise Training
 
     def call(*arguments):
-        FLAGS.unparse_flags()
-        return Said(main(list(map(str, arguments))), *capsys.readouterr())
+        return Said(called(run, *arguments), *capsys.readouterr())
 
     monkeypatch.setattr(experiment.Experiment, "run", train)
     return call
@@ -412,8 +402,8 @@ TINY = [
     ("environment", "stdout"),
     [
         ({"PYTHONIOENCODING": "ascii", "JAX_NUMPY_DTYPE_PROMOTION": "strict"}, "pipe"),
-        ({}, "closed"),
-        ({}, "full"),
+        pytest.param({}, "closed", marks=pytest.mark.faults),
+        pytest.param({}, "full", marks=pytest.mark.faults),
     ],
     ids=["ascii and strict promotion", "closed", "full"],
 )

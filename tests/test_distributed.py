@@ -3,8 +3,6 @@
 Processes are real, each with one CPU device of its own unless it says otherwise, and meet on the loopback interface.
 """
 
-import contextlib
-import io
 import os
 import re
 import signal
@@ -12,16 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-from typing import NamedTuple
 
-import jax
 import pytest
+from commands import Said, outcome
 
+from experiments import run
 from experiments.address import Address, address
 from experiments.faults import ConfigError
 from experiments.pages import CONFIGS
-from experiments.run import FLAGS, main
-from experiments.stopping import SIGNALS
 
 STEPS, CELL = 2000, "linear-sub"
 COMMAND = [f"--config={CONFIGS / 'quickstart.py'}", "--config.grid.operation=sub", "--config.grid.unit=linear"]
@@ -44,14 +40,6 @@ from experiments.processes import leave
 leave(code)
 sys.exit(code)
 """
-
-
-class Said(NamedTuple):
-    """What a process came to."""
-
-    code: int
-    out: str
-    err: str
 
 
 def free_port():
@@ -112,21 +100,7 @@ def disturbed(folder, number, victim, *, processes, more=()):
 
 def here(*arguments):
     """A command in this process, which has two devices."""
-    kept = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGHUP)}
-    FLAGS.unparse_flags()
-    out, err = io.StringIO(), io.StringIO()
-    try:
-        with (
-            jax.numpy_rank_promotion("allow"),
-            jax.numpy_dtype_promotion("standard"),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            code = main([*COMMAND, *arguments])
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-    return Said(code, out.getvalue(), err.getvalue())
+    return outcome(run, *COMMAND, *arguments)
 
 
 def content(folder):
@@ -142,6 +116,7 @@ def expected(tmp_path_factory):
     return content(folder)
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_a_signal_to_one_of_two_processes_stops_both_and_one_process_goes_on_to_the_same_bytes(tmp_path, expected):
     leader, follower = disturbed(tmp_path / "run", signal.SIGTERM, 1, processes=2)

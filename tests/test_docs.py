@@ -202,9 +202,12 @@ def test_the_check_exits_with_1_and_a_sentence_where_there_is_no_page(tmp_path, 
 
 
 PICTURED = [entry.name for entry in generator.pictured()]
+QUICK = ("nac", "nalu", "nmu", "npu")  # one of each family
 
 
-@pytest.mark.parametrize("name", PICTURED)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PICTURED]
+)
 def test_the_search_finds_parameters_that_compute_every_operation_that_the_unit_lists(name):
     found = landscape(name)
     for operation in found.unit.operations:

@@ -64,6 +64,7 @@ def finished(tmp_path_factory):
     return folder / "run", found, said, left
 
 
+@pytest.mark.slow
 def test_a_row_a_group_says_what_is_in_it_and_the_sum_is_that_of_all_cells(finished):
     _, _, said, _ = finished
     rows = [re.split(r"  +", line.strip()) for line in said.splitlines()[:3]]
@@ -133,6 +134,7 @@ def test_evaluations_to_go_are_those_at_multiples_of_eval_every_and_at_the_end(t
     assert Group(work, at, None).evaluations_left == left  # by hand: 0, 500, 1000, ..., and the last step
 
 
+@pytest.mark.slow
 def test_the_time_and_the_disk_are_those_that_the_run_takes(tmp_path):
     # Compiled already, in part by the estimate itself: what is compared is training, evaluating and writing.
     config = page(units=("linear",), steps=240_000, seeds=16, eval_every=5000)

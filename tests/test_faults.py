@@ -7,7 +7,7 @@ disturbance, runs in this process, where the training program is compiled once f
 import contextlib
 import errno
 import gc
-import io
+import itertools
 import json
 import os
 import random
@@ -19,17 +19,15 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import NamedTuple
 
-import jax
 import pytest
+from commands import outcome
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboardX import event_file_writer
 
-from experiments import cell, experiment
+from experiments import cell, experiment, run
 from experiments.pages import CONFIGS
 from experiments.reports import curves, weights
-from experiments.run import FLAGS, main
 from nalu_jax.storage.files import sealed, unsealed
 
 pytestmark = pytest.mark.slow
@@ -63,31 +61,9 @@ def at_length(*cases):
     return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.faults) for case in cases]
 
 
-class Said(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-
 def go_on(folder, *arguments):
-    """The command, in this process and under JAX's own promotion of types, to its end."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    FLAGS.unparse_flags()
-    out, err = io.StringIO(), io.StringIO()
-    try:
-        with (
-            jax.numpy_rank_promotion("allow"),
-            jax.numpy_dtype_promotion("standard"),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            code = main([*COMMAND, f"--workdir={folder}", *arguments])
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    return Said(code, out.getvalue(), err.getvalue())
+    """The command, in this process, to its end."""
+    return outcome(run, *COMMAND, f"--workdir={folder}", *arguments)
 
 
 @contextlib.contextmanager
@@ -338,14 +314,13 @@ def test_cells_that_train_together_and_are_killed_and_interrupted_end_with_the_s
     assert bytes_of_group(folder) == undisturbed_group
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize(
     ("cell_name", "name"),
     [
-        (CELLS[0], "seeds.csv"),
-        (CELLS[1], "params.npz"),
-        *at_length(*((CELLS[0], name) for name in ("params.npz", "result.json"))),
-        *at_length(*((CELLS[1], name) for name in ("result.json", "seeds.csv"))),
+        *((CELLS[0], name) for name in ("params.npz", "result.json", "seeds.csv")),
+        *((CELLS[1], name) for name in ("params.npz", "result.json", "seeds.csv")),
     ],
 )
 def test_a_kill_between_the_results_of_cells_that_train_together_costs_nothing(
@@ -360,6 +335,7 @@ def test_a_kill_between_the_results_of_cells_that_train_together_costs_nothing(
     assert bytes_of_group(folder) == undisturbed_group
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("cell_name", CELLS)
 def test_rows_that_only_one_of_the_cells_has_written_after_the_checkpoint_do_not_stay(
@@ -606,6 +582,26 @@ def test_a_torn_event_file_is_made_anew(undisturbed, half_way):
     [path] = (half_way / EVENTS).glob("events.out.tfevents.*")
     os.truncate(path, path.stat().st_size - 7)
     assert go_on(half_way).code == 0
+    assert_events_show_each_step_once(half_way)
+    assert bytes_of(half_way) == undisturbed
+
+
+@pytest.fixture
+def in_another_zone(monkeypatch):
+    """The time zone farthest from that of most machines."""
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("without_pictures", "in_another_zone")
+def test_a_clock_that_jumps_back_and_another_time_zone_change_nothing(undisturbed, half_way, monkeypatch):
+    began, looks = time.time(), itertools.count(1)
+    monkeypatch.setattr(time, "time", lambda: began - 3600 * next(looks))
+    assert go_on(half_way).code == 0
+    assert next(looks) > len(EVALUATED)
     assert_events_show_each_step_once(half_way)
     assert bytes_of(half_way) == undisturbed
 

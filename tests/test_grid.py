@@ -7,19 +7,19 @@ import io
 import itertools
 import json
 import re
-import signal
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from commands import called
 
 from experiments import build, experiment
+from experiments import run as command_line
 from experiments.config import config_at, override, split_overrides
 from experiments.faults import ConfigError
 from experiments.grid import cells, groups
 from experiments.pages import CONFIGS, load
-from experiments.run import FLAGS, main
 from nalu_jax.recipes import Optimizer, Penalty
 
 QUICKSTART = str(CONFIGS / "quickstart.py")
@@ -195,9 +195,8 @@ def test_a_mistake_in_what_a_recipe_holds_is_answered_in_one_line_before_anythin
     monkeypatch.setattr(experiment.Experiment, "run", never)
     monkeypatch.setattr(build, "make_programs", never)
     changes = changes if any("grid.unit" in change for change in changes) else ["grid.unit=nmu", *changes]
-    FLAGS.unparse_flags()
-    changes = ["grid.operation=mul", *changes]
-    code = main([f"--config={STATIC}", f"--workdir={tmp_path / 'run'}", *(f"--config.{change}" for change in changes)])
+    changes = [f"--config.{change}" for change in ("grid.operation=mul", *changes)]
+    code = called(command_line, f"--config={STATIC}", f"--workdir={tmp_path / 'run'}", *changes)
     said = capsys.readouterr()
     assert (code, said.out) == (2, "")
     assert re.fullmatch(r"error: [^\n]+\n", said.err) and words in said.err
@@ -548,17 +547,10 @@ SETTINGS |= {"penalties.sparsity.start": 0, "penalties.sparsity.end": 100}
 
 
 def run(folder, *changes, **axes):
-    """The command line in this process, under JAX's own promotion of types: its exit code."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    FLAGS.unparse_flags()
+    """The exit code of the command line in this process."""
     settings = SETTINGS | {f"grid.{axis}": values for axis, values in axes.items()}
     flags = [f"--config.{path}={value}" for path, value in settings.items()]
-    try:
-        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-            return main([f"--config={QUICKSTART}", f"--workdir={folder}", *flags, *changes])
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    return called(command_line, f"--config={QUICKSTART}", f"--workdir={folder}", *flags, *changes)
 
 
 TABLE_ONLY = "--config.reports=summary"  # where pictures, which take longer than the training, are not what is asked

@@ -274,7 +274,9 @@ def uninterrupted(programs):
 
 
 @pytest.mark.parametrize("fault", PROBLEMS)
-@pytest.mark.parametrize("lengths", [(1,), (7,), (3, 1, 20, 2)], ids=str)
+@pytest.mark.parametrize(
+    "lengths", [(7,), *(pytest.param(more, marks=pytest.mark.slow) for more in ((1,), (3, 1, 20, 2)))], ids=str
+)
 def test_the_length_of_the_chunks_changes_no_bit_of_a_run_or_of_its_metrics(programs, uninterrupted, lengths, fault):
     host = Recorder(*lengths)
     run = train(programs, host, fault=fault)

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import called
 
-from experiments.report import FLAGS, main
+import experiments.report
 
 RESULTS = Path(__file__).parent.parent / "results"
 SIMPLE = RESULTS / "static_arithmetic_simple"
@@ -22,8 +23,7 @@ def part_of(folder, lines, **changes):
 
 
 def report(*arguments):
-    FLAGS.unparse_flags()
-    return main([str(argument) for argument in arguments])
+    return called(experiments.report, *arguments)
 
 
 def test_the_seeds_of_cells_that_two_runs_share_are_put_together(tmp_path, capsys):

@@ -87,6 +87,7 @@ def test_an_input_that_begins_with_a_minus_sign_comes_after_two(sums, capsys):
     assert rows_of(capsys.readouterr().out)[2] == ["-1.5", "2", "-3.5"]
 
 
+@pytest.mark.slow
 def test_of_a_sequence_there_is_an_answer_after_each_step(words, capsys):
     assert predict.main([f"--workdir={words}", "Four hundred and forty-two", "nine"]) == 0
     lines = rows_of(capsys.readouterr().out)

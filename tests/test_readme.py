@@ -46,6 +46,7 @@ def registries():
         registry._constructors.update(constructors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_the_code_blocks_of_a_page_run_in_order(page, registries):
     text = page.read_text()

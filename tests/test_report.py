@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from commands import called
 
-from experiments.report import FLAGS, main
+import experiments.report
 
 SIMPLE = Path(__file__).parent.parent / "results" / "static_arithmetic_simple"
 
@@ -20,8 +21,7 @@ def damaged(folder, change):
 
 
 def report(*arguments):
-    FLAGS.unparse_flags()
-    return main([str(argument) for argument in arguments])
+    return called(experiments.report, *arguments)
 
 
 @pytest.mark.parametrize(

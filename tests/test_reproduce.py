@@ -2,18 +2,19 @@
 
 import re
 
-import jax
 import pytest
+from commands import called
 
+import experiments.reproduce
 from experiments.reports.published import tables
-from experiments.reproduce import command_of, main
+from experiments.reproduce import command_of
 
 
 def reproduce(*arguments):
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        return main([str(argument) for argument in arguments])
+    return called(experiments.reproduce, *arguments)
 
 
+@pytest.mark.slow
 def test_a_table_is_run_and_compared_from_its_name_alone(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("experiments.reproduce.QUICK", ("--config.num_seeds=2", "--config.num_steps=1000"))
     arguments = ["madsen_johansen_2020_simple", "--budget=quick", f"--workdir={tmp_path / 'simple'}"]
@@ -27,6 +28,7 @@ def test_a_table_is_run_and_compared_from_its_name_alone(tmp_path, capsys, monke
     assert "step" not in capsys.readouterr().out.partition("unit")[0], "nothing is trained a second time"
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_each_page_takes_and_writes_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("experiments.estimate.MOST", 0.0)
     monkeypatch.setattr("experiments.reproduce.QUICK", ("--config.num_seeds=2", "--config.num_steps=1000"))

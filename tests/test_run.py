@@ -11,7 +11,6 @@ import platform
 import pty
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -21,19 +20,19 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
+from commands import Said, called
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import experiments.report
+import experiments.run
 import nalu_jax
 from experiments import build, console, experiment
 from experiments.cell import GroupHost
 from experiments.config import override
 from experiments.grid import cells
 from experiments.pages import CONFIGS, load
-from experiments.report import FLAGS as REPORT_FLAGS
 from experiments.reports.results import read_run
-from experiments.run import FLAGS, main
 from nalu_jax.training.random import Purpose, key_at
 
 pytestmark = pytest.mark.slow
@@ -59,14 +58,6 @@ ALL_CELLS = [f"{unit}-{operation}" for unit in UNITS for operation in OPERATIONS
 each_cell = pytest.mark.parametrize("cell", ALL_CELLS)
 
 
-class Said(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-
 class Finished(NamedTuple):
     """A finished run, and what was said on the way."""
 
@@ -89,15 +80,8 @@ def finished(tmp_path_factory):
 
 
 def command(*arguments):
-    """The command line in this process, under JAX's own promotion of types: what is compiled once serves all tests."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    FLAGS.unparse_flags()
-    try:
-        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-            return main(list(map(str, arguments)))
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    """The exit code of the command line in this process."""
+    return called(experiments.run, *arguments)
 
 
 @pytest.fixture
@@ -603,6 +587,7 @@ def test_a_run_with_frequent_evaluations_keeps_its_chunks_short():
     assert host.length <= 5
 
 
+@pytest.mark.faults
 def test_a_run_whose_reader_goes_away_is_run_to_its_end(tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "experiments.run", f"--config={CONFIGS / 'quickstart.py'}", f"--workdir={folder}"]
@@ -625,14 +610,12 @@ def test_a_damaged_file_of_a_run_is_named(tmp_path, capsys, name):
         "--config.num_seeds=2",
         *flags(reports=TABLE_ONLY),
     ]
-    FLAGS.unparse_flags()
-    assert main(arguments) == 0
+    assert command(*arguments) == 0
     (tmp_path / name).write_text("")
     if name == "linear-add/config.json":
         (tmp_path / "linear-add/seeds.csv").unlink()
     capsys.readouterr()
-    FLAGS.unparse_flags()
-    assert main(arguments) == 3
+    assert command(*arguments) == 3
     assert f"error: {tmp_path / name} is damaged" in capsys.readouterr().err
 
 
@@ -641,10 +624,7 @@ def test_a_damaged_file_of_a_run_is_named(tmp_path, capsys, name):
 
 def report(capsys, *arguments):
     """The command of reports in this process."""
-    REPORT_FLAGS.unparse_flags()
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        code = experiments.report.main([str(argument) for argument in arguments])
-    return Said(code, *capsys.readouterr())
+    return Said(called(experiments.report, *arguments), *capsys.readouterr())
 
 
 def test_reports_are_written_again_from_a_finished_run_byte_for_byte(finished, tmp_path):

@@ -422,6 +422,7 @@ def assert_uniform_on_the_union(numbers):
     assert chisquare(counts[[0, 1, 2, 3, 8, 9, 10, 11]]).pvalue > 0.001
 
 
+@pytest.mark.slow
 def test_training_on_a_union_covers_both_intervals_equally_and_nothing_between():
     assert_uniform_on_the_union(training_inputs(0, 0, arithmetic("add", interpolation=UNION)))
 

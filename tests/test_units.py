@@ -95,9 +95,10 @@ def test_a_unit_has_the_shapes_of_a_dense_layer(name, leading):
 @each_unit
 def test_axis_0_is_the_transposed_layout(name):
     x = inputs_of(name)
-    columns = apply(UNITS[name](FEATURES, axis=0), params_of(name), x.T)
+    columns = jax.jit(partial(apply, UNITS[name](FEATURES, axis=0)))(params_of(name), x.T)
     # Close, not equal: another layout may sum in another order.
-    np.testing.assert_allclose(columns.T, apply(UNITS[name](FEATURES), params_of(name), x), rtol=1e-5, atol=1e-6)
+    rows = jax.jit(partial(apply, UNITS[name](FEATURES)))(params_of(name), x)
+    np.testing.assert_allclose(columns.T, rows, rtol=1e-5, atol=1e-6)
 
 
 @each_unit
@@ -235,7 +236,7 @@ def gradients_of(name):
     """
     unit, x = UNITS[name](FEATURES), inputs_of(name)
     cotangent = np.linspace(1, 2, 5 * outputs_of(name), dtype=np.float32).reshape(5, -1)
-    gradients = jax.grad(lambda params, x: jnp.sum(apply(unit, params, x, rngs=NOISE) * cotangent), (0, 1))
+    gradients = jax.jit(jax.grad(lambda params, x: jnp.sum(apply(unit, params, x, rngs=NOISE) * cotangent), (0, 1)))
     leaves = jax.tree_util.tree_leaves_with_path(gradients(params_of(name), x))
     return {jax.tree_util.keystr(path): np.asarray(gradient) for path, gradient in leaves}
 
@@ -443,6 +444,7 @@ def is_list(value):
     return isinstance(value, list)
 
 
+@partial(jax.jit, static_argnums=0)
 def output_and_gradients(unit, params, x, cotangent):
     """y, and the gradients of sum(y · cotangent) with respect to the parameters and the input."""
     y, pullback = jax.vjp(lambda params, x: apply(unit, params, x), params, x)
