@@ -7,8 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 from commands import Said, called
@@ -220,19 +218,19 @@ def test_a_working_directory_with_too_long_a_name_is_refused(command, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("setpriv") or os.getuid() != 0, reason="takes setpriv, as root")
 @pytest.mark.parametrize("exists", [True, False], ids=["it_is_there", "it_is_not_there"])
-def test_a_working_directory_that_must_not_be_written_is_refused(exists):
-    # Not in tmp_path, which other users cannot even enter.
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        # Only what is asked about stands in the way: the folder, or the one that it would have to be made in.
-        folder.chmod(0o777 if exists else 0o755)
-        if exists:
-            (folder / "run").mkdir(mode=0o755)
-        nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-        said = process(QUICKSTART, f"--workdir={folder / 'run'}", before=nobody)
-        assert said.returncode == 3
-        assert_one_line_of_error(said.stderr, "--workdir", str(folder / "run"), "cannot be written", "Permission denied")
-        assert list(folder.rglob("config.json")) == []
+def test_a_working_directory_that_must_not_be_written_is_refused(tmp_path, exists):
+    if exists:
+        (tmp_path / "run").mkdir(mode=0o555)
+    else:
+        tmp_path.chmod(0o555)
+    # Root without the capability to overlook permissions. Another user might not be allowed to read the interpreter.
+    root = "-dac_override,-dac_read_search"
+    said = process(
+        QUICKSTART, f"--workdir={tmp_path / 'run'}", before=("setpriv", f"--bounding-set={root}", f"--inh-caps={root}")
+    )
+    assert said.returncode == 3
+    assert_one_line_of_error(said.stderr, "--workdir", str(tmp_path / "run"), "cannot be written", "Permission denied")
+    assert list(tmp_path.rglob("config.json")) == []
 
 
 def test_a_working_directory_in_which_nothing_was_begun_takes_another_config(command, tmp_path):

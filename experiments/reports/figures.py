@@ -109,7 +109,7 @@ LOOKS: dict[str, tuple[str, Any]] = {
     "rnn_relu": ("#C9A66B", "P"),
     "configured_nalu": ("#9E3D00", ">"),
     "ugrnn": ("#17BECF", "D"),
-    "dnc": ("#595959", "X"),
+    "dnc": ("#595959", "8"),
     "elu": ("#285D77", "d"),
     "tanh": ("#45264F", "p"),
     "sigmoid": ("#DCBBA3", "h"),
