@@ -12,7 +12,7 @@ import os
 
 import mlflow
 
-from experiments.pages import load
+from experiments.settings.pages import load
 from nalu_jax.registry import WRITERS
 
 

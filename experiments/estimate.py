@@ -17,17 +17,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.build import Job, programs, untrained_errors
-from experiments.cell import CHECKPOINT_SECONDS
-from experiments.config import Config
-from experiments.console import clock, most_alike
-from experiments.environment import check_devices
-from experiments.experiment import REPORT_SHARE, check_writers, trusted_environment
-from experiments.reporting import check_reports
 from experiments.reports import find, locate
 from experiments.reports.results import read_run
 from experiments.reports.trained import Trained
-from experiments.work import Work, is_finished, plan
+from experiments.running.cell import CHECKPOINT_SECONDS
+from experiments.running.console import clock, most_alike
+from experiments.running.environment import check_devices
+from experiments.running.experiment import REPORT_SHARE, check_writers, trusted_environment
+from experiments.running.reporting import check_reports
+from experiments.running.work import Work, is_finished, plan
+from experiments.settings.build import Job, programs, untrained_errors
+from experiments.settings.config import Config
 from nalu_jax.storage.checkpoint import Checkpoints
 from nalu_jax.storage.metrics import summarise
 from nalu_jax.storage.tensorboard import POINTS

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 import nalu_jax
-from experiments.config import Config, axis_path, leaves
-from experiments.pages import shipped
-from experiments.recipe import SECTIONS
+from experiments.settings.config import Config, axis_path, leaves
+from experiments.settings.pages import shipped
+from experiments.settings.recipe import SECTIONS
 
 
 def show_pages(console: Console) -> None:
@@ -64,8 +64,8 @@ def left_to_recipes(config: Config) -> dict[str, list[tuple[str, object]]]:
 
     Fields that a recipe leaves as they are by default are left out.
     """
-    from experiments.grid import BY_VALUE, axes_of, cells
-    from experiments.recipe import example
+    from experiments.settings.grid import BY_VALUE, axes_of, cells
+    from experiments.settings.recipe import example
 
     said = {path for path, _ in leaves(config)} | {axis_path(config, axis) for axis in axes_of(config)}
     always = ("optimizer.name", "optimizer.learning_rate")

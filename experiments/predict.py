@@ -11,7 +11,7 @@ from rich.table import Table
 
 from experiments.cpu import set_up_cpu
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, EnvironmentFault
-from experiments.pages import load
+from experiments.settings.pages import load
 from experiments.terminal import PipeSafeConsole, print_error
 from nalu_jax.registry import nearest
 
@@ -55,9 +55,9 @@ def predict(folder: Path, cell: str | None, texts: list[str], console: Console) 
 
     Raises ConfigError for a folder that is no run, a cell that it does not have and a text that is no input of its task.
     """
-    from experiments.environment import check_devices
     from experiments.reports.results import read_run
     from experiments.reports.trained import best_of_cell
+    from experiments.running.environment import check_devices
 
     check_devices()
     cells = {result.cell.name: result for result in read_run(folder).cells}

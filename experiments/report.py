@@ -10,7 +10,7 @@ from rich.console import Console
 
 from experiments.cpu import set_up_cpu
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, Damaged, EnvironmentFault
-from experiments.pages import load
+from experiments.settings.pages import load
 from experiments.terminal import PipeSafeConsole, print_error
 from nalu_jax.registry import UnknownName
 from nalu_jax.storage.files import write_atomic
@@ -61,10 +61,10 @@ def report(folders: list[Path], out: Path, against: str | None, console: Console
 
     Raises ConfigError for a folder that is no whole run, and for a table that there is not; then nothing is written.
     """
-    from experiments.environment import check_devices
-    from experiments.reporting import check_reports, show, write_reports
     from experiments.reports import comparison, find
     from experiments.reports.merging import merged
+    from experiments.running.environment import check_devices
+    from experiments.running.reporting import check_reports, show, write_reports
 
     check_devices()
     run = merged([finished(folder) for folder in folders])

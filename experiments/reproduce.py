@@ -9,7 +9,7 @@ from rich.console import Console
 from experiments import report, run
 from experiments.cpu import set_up_cpu
 from experiments.faults import BAD_CONFIG, DONE, INCOMPLETE, ConfigError
-from experiments.pages import shipped
+from experiments.settings.pages import shipped
 from experiments.terminal import PipeSafeConsole, print_error
 
 FLAGS = flags.FlagValues()

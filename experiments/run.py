@@ -8,12 +8,12 @@ from pathlib import Path
 from absl import flags
 from rich.console import Console
 
-from experiments.address import Address, address
-from experiments.config import ALIASES, Config, override, split_overrides
 from experiments.cpu import set_up_cpu
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault, out_of_memory
 from experiments.listings import show_config, show_pages, show_units, show_version
-from experiments.pages import load
+from experiments.running.address import Address, address
+from experiments.settings.config import ALIASES, Config, override, split_overrides
+from experiments.settings.pages import load
 from experiments.terminal import PipeSafeConsole, print_error
 from nalu_jax.registry import nearest
 
@@ -119,7 +119,7 @@ def command(arguments: list[str], console: Console) -> int:
     if FLAGS.emit_slurm:
         console.print(slurm_scripts(config, workdir, overrides), highlight=False, markup=False, soft_wrap=True, end="")
     elif FLAGS.status:
-        from experiments.status import show_status
+        from experiments.running.status import show_status
 
         show_status(workdir, config, console)
     elif FLAGS.dry_run:
@@ -158,7 +158,7 @@ LISTINGS = {"help": show_help, "list_configs": show_pages, "version": show_versi
 
 def show_status_of_folder(console: Console) -> int:
     """Prints how far the run in --workdir is, whose config is there."""
-    from experiments.status import show_status
+    from experiments.running.status import show_status
 
     if FLAGS.workdir is None:
         raise ConfigError("--workdir is missing: the folder of the run whose status is to be shown")
@@ -176,11 +176,11 @@ def check_engine(where: Address) -> None:
 
 def train(config: Config, workdir: Path, where: Address, platforms: str, console: Console) -> int:
     """Runs the experiment, by the engine and in the processes that the flags say, and returns the exit code."""
-    from experiments.experiment import one_after_another, run_experiment
+    from experiments.running.experiment import one_after_another, run_experiment
 
     engine = one_after_another
     if FLAGS.engine == "ray":
-        from experiments.cluster import Cluster
+        from experiments.engines.cluster import Cluster
 
         engine = Cluster(FLAGS.address or "", FLAGS.cpus, FLAGS.gpus, platforms)
     run = functools.partial(
@@ -188,15 +188,15 @@ def train(config: Config, workdir: Path, where: Address, platforms: str, console
     )
     if not (FLAGS.distributed or where.coordinator):
         return run()
-    from experiments.together import run_together
+    from experiments.engines.together import run_together
 
     return run_together(config, where, FLAGS.join_timeout, run)
 
 
 def slurm_scripts(config: Config, workdir: Path, overrides: list[tuple[str, str]]) -> str:
     """Scripts for SLURM that run the command that was given, with this Python and in this folder."""
-    from experiments.slurm import scripts
-    from experiments.work import plan
+    from experiments.engines.slurm import scripts
+    from experiments.running.work import plan
 
     if FLAGS.fresh:
         raise ConfigError("--emit_slurm: with --fresh every task would set the run aside; use it once, by hand")
@@ -209,8 +209,8 @@ def slurm_scripts(config: Config, workdir: Path, overrides: list[tuple[str, str]
 if __name__ == "__main__":
     set_up_cpu()
     code = main(sys.argv[1:])
-    if "experiments.processes" in sys.modules:  # then jax is here, and may have others to wait for
-        from experiments.processes import leave
+    if "experiments.running.processes" in sys.modules:  # then jax is here, and may have others to wait for
+        from experiments.running.processes import leave
 
         leave(code)
     sys.exit(code)

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments.config import Config, leaves, override, resolved, split_overrides, task_fields
 from experiments.cpu import set_up_cpu
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, EnvironmentFault
-from experiments.pages import load, shipped
+from experiments.settings.config import Config, leaves, override, resolved, split_overrides, task_fields
+from experiments.settings.pages import load, shipped
 from experiments.terminal import PipeSafeConsole, print_error
 from nalu_jax.registry import nearest
 
@@ -82,7 +82,7 @@ def config_of(name: str | None, page: str | None) -> Config:
     Without a name, of the page's first cell. Raises ConfigError for a task or a page that there is not, and for a page
     without the task.
     """
-    from experiments.grid import cells
+    from experiments.settings.grid import cells
     from nalu_jax.registry import TASKS, UnknownName
 
     pages = {page: load(page)} if page else {path: load(path) for path in shipped()}  # a page may register its task
@@ -101,7 +101,7 @@ def config_of(name: str | None, page: str | None) -> Config:
 
 def override_task(config: Config, overrides: list[tuple[str, str]]) -> None:
     """Changes fields of the task in place. Raises ConfigError for a field that it has not, and a value of another type."""
-    from experiments.schema import conform
+    from experiments.settings.schema import conform
 
     known = sorted({path for path, _ in leaves(config)} | {f"task.{name}" for name in task_fields(config)})
     fields = [path for path in known if path.startswith("task.") and path != "task.name"]
@@ -119,8 +119,8 @@ def show(config: Config, seed: int, num: int, out: str | None, console: Console)
 
     Raises ConfigError for values that the task refuses, and for a picture of examples that are text.
     """
-    from experiments.build import task_of
-    from experiments.environment import check_devices
+    from experiments.running.environment import check_devices
+    from experiments.settings.build import task_of
 
     check_devices()
     spec = task_of(config)

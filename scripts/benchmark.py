@@ -35,14 +35,14 @@ import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from experiments import cell  # noqa: E402
-from experiments.build import Job, build, make_learner, programs  # noqa: E402
-from experiments.config import override  # noqa: E402
-from experiments.console import CellProgress  # noqa: E402
-from experiments.grid import cells  # noqa: E402
-from experiments.pages import load  # noqa: E402
 from experiments.reports.results import Files  # noqa: E402
-from experiments.stopping import SignalHandler  # noqa: E402
+from experiments.running import cell  # noqa: E402
+from experiments.running.console import CellProgress  # noqa: E402
+from experiments.running.stopping import SignalHandler  # noqa: E402
+from experiments.settings.build import Job, build, make_learner, programs  # noqa: E402
+from experiments.settings.config import override  # noqa: E402
+from experiments.settings.grid import cells  # noqa: E402
+from experiments.settings.pages import load  # noqa: E402
 from nalu_jax.training.loop import run_seeds  # noqa: E402
 
 BENCHMARKS = ROOT / "benchmarks"

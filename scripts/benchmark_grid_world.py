@@ -30,9 +30,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from experiments.build import build, programs  # noqa: E402
-from experiments.grid import cells  # noqa: E402
-from experiments.pages import CONFIGS, load  # noqa: E402
+from experiments.settings.build import build, programs  # noqa: E402
+from experiments.settings.grid import cells  # noqa: E402
+from experiments.settings.pages import CONFIGS, load  # noqa: E402
 from nalu_jax.learners.actor_critic import advance  # noqa: E402
 from nalu_jax.tasks.grid_world import ACTIONS, GridWorld  # noqa: E402
 from nalu_jax.training.distributed import pad_seeds  # noqa: E402

@@ -32,10 +32,10 @@ from ml_collections import ConfigDict  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from experiments.build import Job, build  # noqa: E402
-from experiments.config import set_at  # noqa: E402
-from experiments.grid import cells  # noqa: E402
-from experiments.pages import load  # noqa: E402
+from experiments.settings.build import Job, build  # noqa: E402
+from experiments.settings.config import set_at  # noqa: E402
+from experiments.settings.grid import cells  # noqa: E402
+from experiments.settings.pages import load  # noqa: E402
 from nalu_jax.registry import CELLS  # noqa: E402
 from scripts.scaling import compiling_anew, enough, started  # noqa: E402
 

@@ -32,10 +32,10 @@ if __name__ == "__main__":
 import jax  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
-from experiments.build import Job, build, make_learner, make_programs_of, programs  # noqa: E402
-from experiments.config import override  # noqa: E402
-from experiments.grid import cells  # noqa: E402
-from experiments.pages import load  # noqa: E402
+from experiments.settings.build import Job, build, make_learner, make_programs_of, programs  # noqa: E402
+from experiments.settings.config import override  # noqa: E402
+from experiments.settings.grid import cells  # noqa: E402
+from experiments.settings.pages import load  # noqa: E402
 from nalu_jax import functional  # noqa: E402
 from nalu_jax.registry import UNITS  # noqa: E402
 from nalu_jax.storage.files import write_atomic  # noqa: E402

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.build import network_of, task_of
-from experiments.config import axis_path, set_at
-from experiments.grid import Cell, cell_name, sort_axes
-from experiments.pages import CONFIGS, load
 from experiments.reports import figures as saved_as
 from experiments.reports.results import CellResult, Files, FinishedRun, plain
+from experiments.settings.build import network_of, task_of
+from experiments.settings.config import axis_path, set_at
+from experiments.settings.grid import Cell, cell_name, sort_axes
+from experiments.settings.pages import CONFIGS, load
 
 NAN = float("nan")
 SEEDS = 4

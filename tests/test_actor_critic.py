@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from commands import called
 
-from experiments import cell
 from experiments import run as command_line
+from experiments.running import cell
 from nalu_jax.learners.actor_critic import (
     Episodes,
     actor_critic,

@@ -12,8 +12,9 @@ import pytest
 from commands import Said, called
 
 import nalu_jax
-from experiments import experiment, run
-from experiments.pages import CONFIGS, shipped
+from experiments import run
+from experiments.running import experiment
+from experiments.settings.pages import CONFIGS, shipped
 
 ROOT = CONFIGS.parent
 RUN = [sys.executable, "-m", "experiments.run"]

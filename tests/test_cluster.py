@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from experiments.faults import ConfigError
-from experiments.locks import holder, is_held
+from experiments.running.locks import holder, is_held
 
 ROOT = Path(__file__).parent.parent
 STEPS, CELLS = 3000, ("linear-add", "linear-sub")
@@ -25,8 +25,8 @@ PAGE = f"""
 import os
 import time
 
-from experiments import cell
-from experiments.pages import load
+from experiments.running import cell
+from experiments.settings.pages import load
 
 cell.CHECKPOINT_SECONDS, cell.CHECKPOINT_SHARE, cell.CHUNK_SECONDS = 0.1, 1.0, 0.02
 if seen := os.environ.get("SEEN"):
@@ -105,7 +105,7 @@ def ray():
 
 
 def share_of(nodes, cpus=None, gpus=None):
-    from experiments.cluster import share_of
+    from experiments.engines.cluster import share_of
 
     return tuple(share_of(nodes, cpus, gpus))
 
@@ -123,7 +123,7 @@ def test_a_work_gets_the_cores_of_the_smallest_machine_or_one_gpu_with_its_part_
 
 
 def test_a_worker_has_as_many_devices_as_cores_and_what_jax_is_told_here(monkeypatch, ray):
-    from experiments import cluster
+    from experiments.engines import cluster
 
     monkeypatch.setattr(cluster, "cores", lambda: 16)
     monkeypatch.setenv("XLA_FLAGS", "--a --xla_force_host_platform_device_count=16 --b")

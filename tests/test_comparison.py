@@ -10,10 +10,10 @@ from fake_runs import arithmetic, page_of, run_of
 from scipy.stats import fisher_exact
 
 from experiments.faults import ConfigError
-from experiments.pages import load
 from experiments.report import FLAGS, main
 from experiments.reports import comparison, differences, summary
 from experiments.reports.published import Number
+from experiments.settings.pages import load
 
 RESULTS = Path(__file__).parent.parent / "results"
 SIMPLE, PRINTED = load("static_arithmetic:simple"), "madsen_johansen_2020_simple"

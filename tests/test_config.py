@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import build
-from experiments.config import config_at, leaves, override, split_overrides
 from experiments.faults import ConfigError
-from experiments.grid import cells
-from experiments.pages import CONFIGS, load, shipped
 from experiments.run import FLAGS, main
+from experiments.settings import build
+from experiments.settings.config import config_at, leaves, override, split_overrides
+from experiments.settings.grid import cells
+from experiments.settings.pages import CONFIGS, load, shipped
 from nalu_jax.registry import UNITS
 from nalu_jax.tasks.mnist_even_digits import MnistEvenDigits
 from nalu_jax.tasks.static_arithmetic import StaticArithmetic

@@ -15,9 +15,9 @@ import pytest
 from commands import Said, outcome
 
 from experiments import run
-from experiments.address import Address, address
 from experiments.faults import ConfigError
-from experiments.pages import CONFIGS
+from experiments.running.address import Address, address
+from experiments.settings.pages import CONFIGS
 
 STEPS, CELL = 2000, "linear-sub"
 COMMAND = [f"--config={CONFIGS / 'quickstart.py'}", "--config.grid.operation=sub", "--config.grid.unit=linear"]
@@ -29,14 +29,14 @@ LIMIT = 120.0  # seconds in which any process must have ended
 # The command, with checkpoints every tenth of a second, short chunks, and a rest at each evaluation.
 CHILD = """
 import sys, time
-from experiments import cell
+from experiments.running import cell
 from experiments.run import main
 
 cell.CHECKPOINT_SECONDS, cell.CHECKPOINT_SHARE, cell.CHUNK_SECONDS = 0.1, 1.0, 0.02
 evaluated = cell.GroupHost.evaluated
 cell.GroupHost.evaluated = lambda *arguments: (time.sleep(0.1), evaluated(*arguments))
 code = main(sys.argv[1:])
-from experiments.processes import leave
+from experiments.running.processes import leave
 leave(code)
 sys.exit(code)
 """
@@ -292,8 +292,8 @@ def test_three_processes_of_two_devices_gather_seeds_in_order_and_notice_that_th
 
 JOINED = """
 import jax
-from experiments.address import Address
-from experiments.processes import join
+from experiments.running.address import Address
+from experiments.running.processes import join
 
 join(Address(), 60)
 print(jax.process_index(), jax.process_count(), jax.device_count(), jax.local_device_count())
@@ -330,10 +330,10 @@ PROGRAMS = """
 import re, sys, jax
 jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]), cluster_detection_method="deactivate")
 from pathlib import Path
-from experiments.build import programs
-from experiments.grid import cells
-from experiments.pages import load
-from experiments.work import work_of
+from experiments.settings.build import programs
+from experiments.settings.grid import cells
+from experiments.settings.pages import load
+from experiments.running.work import work_of
 from nalu_jax.training.distributed import by_seed, pad_seeds, place, replicated
 
 work = work_of([(next(cells(load("quickstart"))), Path())], range(3))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.grid import cells
-from experiments.pages import load, shipped
+from experiments.settings.grid import cells
+from experiments.settings.pages import load, shipped
 from nalu_jax.registry import LEARNERS, TASKS
 from nalu_jax.tasks.grid_world import GridWorld
 from nalu_jax.tasks.probes import KINDS, Probe

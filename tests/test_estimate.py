@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from experiments import estimate, run
-from experiments.console import CellProgress, Forecast, Line, most_alike
 from experiments.estimate import Group, show_estimate
-from experiments.experiment import run_experiment
-from experiments.pages import load
-from experiments.work import plan
+from experiments.running.console import CellProgress, Forecast, Line, most_alike
+from experiments.running.experiment import run_experiment
+from experiments.running.work import plan
+from experiments.settings.pages import load
 
 SEEDS, STEPS, EVERY, RATES = 4, 2000, 500, (1e-2, 1e-3)
 

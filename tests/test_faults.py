@@ -25,9 +25,10 @@ from commands import outcome
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboardX import event_file_writer
 
-from experiments import cell, experiment, run
-from experiments.pages import CONFIGS
+from experiments import run
 from experiments.reports import curves, weights
+from experiments.running import cell, experiment
+from experiments.settings.pages import CONFIGS
 from nalu_jax.storage.files import sealed, unsealed
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ SAME = ("seeds.csv", "summary.csv", f"{CELL}/seeds.csv", f"{CELL}/params.npz", f
 # chunks are short, so that checkpoints are also taken between evaluations.
 CHILD = """
 import sys, time
-from experiments import cell
+from experiments.running import cell
 from experiments.run import main
 
 cell.CHECKPOINT_SECONDS, cell.CHECKPOINT_SHARE, cell.CHUNK_SECONDS = 0.1, 1.0, 0.02

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from test_growing import content, interrupted_at, run
 
-from experiments import experiment
+from experiments.running import experiment
 
 pytestmark = pytest.mark.faults
 

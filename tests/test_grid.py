@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from commands import called
 
-from experiments import build, experiment
 from experiments import run as command_line
-from experiments.config import config_at, override, split_overrides
 from experiments.faults import ConfigError
-from experiments.grid import cells, groups
-from experiments.pages import CONFIGS, load
+from experiments.running import experiment
+from experiments.settings import build
+from experiments.settings.config import config_at, override, split_overrides
+from experiments.settings.grid import cells, groups
+from experiments.settings.pages import CONFIGS, load
 from nalu_jax.recipes import Optimizer, Penalty
 
 QUICKSTART = str(CONFIGS / "quickstart.py")

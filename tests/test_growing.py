@@ -13,11 +13,11 @@ import pytest
 from commands import outcome, same_handlers
 
 import nalu_jax
-from experiments import experiment
 from experiments import run as command_line
-from experiments.locks import held, is_held
-from experiments.pages import CONFIGS, own_code
-from experiments.stopping import SignalHandler
+from experiments.running import experiment
+from experiments.running.locks import held, is_held
+from experiments.running.stopping import SignalHandler
+from experiments.settings.pages import CONFIGS, own_code
 
 pytestmark = pytest.mark.slow
 
@@ -150,7 +150,7 @@ def test_rates_that_were_trained_together_go_on_together_beside_a_new_one(tmp_pa
 
 def interrupted_at(step):
     """``run_group`` with a host that is told to stop at a step."""
-    from experiments import cell
+    from experiments.running import cell
 
     def stopped(work, progress, signals, environment):
         evaluated = cell.GroupHost.evaluated
@@ -189,7 +189,7 @@ def test_a_folder_of_another_run_is_not_taken_for_a_cell(small, tmp_path):
 
 
 def test_cells_that_other_code_trained_are_named(grown, monkeypatch):
-    monkeypatch.setattr("experiments.environment.source", lambda: "another")
+    monkeypatch.setattr("experiments.running.environment.source", lambda: "another")
     said = run(grown, operations="add,sub")
     assert said.code == 0
     assert ") and kept as they are: linear-sub; what is removed is trained anew" in said.out
@@ -298,7 +298,7 @@ def test_a_process_that_finds_nothing_to_take_says_who_has_it(grown):
 
 CHILD = """
 import sys, time
-from experiments import cell
+from experiments.running import cell
 from experiments.cpu import set_up_cpu
 from experiments.run import main
 
@@ -345,7 +345,7 @@ def test_processes_share_a_run_take_over_from_the_dead_and_end_with_the_same_byt
 
 
 def test_a_run_in_use_can_neither_change_nor_start_afresh(grown):
-    from experiments.workdir import entered
+    from experiments.running.workdir import entered
 
     with entered(grown) as lock:
         assert lock.take(shared=True)

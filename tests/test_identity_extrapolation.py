@@ -13,9 +13,9 @@ import pytest
 from fake_runs import arithmetic
 
 from experiments.faults import ConfigError
-from experiments.pages import CONFIGS
 from experiments.reports import identity
 from experiments.reports.formats import number
+from experiments.settings.pages import CONFIGS
 from nalu_jax.networks.stacks import mlp
 from nalu_jax.registry import TASKS, UNITS
 from nalu_jax.tasks.identity_extrapolation import IdentityExtrapolation

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from experiments.pages import CONFIGS
+from experiments.settings.pages import CONFIGS
 
 pytestmark = pytest.mark.slow
 

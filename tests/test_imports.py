@@ -23,7 +23,11 @@ JAX = {"jax", "numpy"}
 CORE = names_of((ROOT / "nalu_jax").glob("*.py"))
 # What reports share; a report itself, which can write, is only ever named by a config page.
 SHARED_BY_REPORTS = names_of(p for p in (ROOT / "experiments/reports").glob("*.py") if "\ndef write(" not in p.read_text())
-COMMANDS = names_of((ROOT / "experiments").glob("*.py"))
+# What all rooms of the experiments may import; the other modules beside them are commands.
+SHARED_BY_ROOMS = {f"experiments.{name}" for name in ("cpu", "faults", "terminal")}
+
+RUNNING = JAX | SHARED_BY_ROOMS | SHARED_BY_REPORTS | {"flax", "ml_collections", "rich", "nalu_jax", "experiments.settings"}
+RUNNING |= {f"experiments.reports.{name}" for name in ("find", "locate")}
 
 # What a module may import besides the standard library: the row of the first pattern that fits it. A name stands for all
 # modules within it. A module that is imported by a name which is not written out reads as that name does.
@@ -45,15 +49,17 @@ MAY_IMPORT = {
     "nalu_jax/storage/*.py": JAX | CORE | {"tensorboardX", "nalu_jax.storage"},
     "nalu_jax/*.py": JAX | CORE | {"flax", "optax", "scipy"},
     # Only experiments know settings and screens. All of nalu_jax is theirs, but a config page is reached by --config alone.
-    "experiments/reports/__init__.py": CORE | COMMANDS | {"locate(name)"},
+    "experiments/settings/*.py": JAX | SHARED_BY_ROOMS | {"flax", "ml_collections", "nalu_jax", "experiments.settings"},
+    "experiments/reports/__init__.py": CORE | SHARED_BY_ROOMS | {"locate(name)"},
     "experiments/reports/*.py": JAX
-    | {"flax", "scipy", "ml_collections", "matplotlib", "rich", "tabulate", "jinja2", "nalu_jax", "experiments.reports"}
-    | {f"experiments.{name}" for name in ("build", "config", "faults", "grid", "pages")},
-    "experiments/*.py": JAX
-    | COMMANDS
-    | SHARED_BY_REPORTS
-    | {"absl", "flax", "ml_collections", "ray", "rich", "nalu_jax"}
-    | {f"experiments.reports.{name}" for name in ("find", "locate")},
+    | SHARED_BY_ROOMS
+    | {"flax", "scipy", "ml_collections", "matplotlib", "rich", "tabulate", "jinja2", "nalu_jax"}
+    | {"experiments.settings", "experiments.reports"},
+    "experiments/running/*.py": RUNNING | {"experiments.running"},
+    "experiments/engines/*.py": RUNNING | {"experiments.running", "experiments.engines", "ray"},
+    "experiments/*.py": RUNNING
+    | {"absl", "experiments.running", "experiments.engines", "experiments.report", "experiments.run"}
+    | {f"experiments.{name}" for name in ("estimate", "listings", "report", "run")},
     "configs/*.py": {"ml_collections"},
 }
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from fake_runs import arithmetic, product_of, run_of
 
-from experiments.config import leaves, override, parse, parse_axis, split_overrides
-from experiments.grid import cells
-from experiments.pages import load
 from experiments.reports import curves, find, page, summary
 from experiments.reports.commands import command_of_cell, command_of_run, page_of, text_of
 from experiments.reports.formats import read_tables, write_table
 from experiments.reports.results import Files, read_run
+from experiments.settings.config import leaves, override, parse, parse_axis, split_overrides
+from experiments.settings.grid import cells
+from experiments.settings.pages import load
 from scripts import check_page
 
 ROOT = Path(__file__).parent.parent

@@ -7,9 +7,9 @@ from fake_runs import NAN, SEEDS, cell_of, page_of, store, untrained
 
 import nalu_jax
 from experiments import predict
-from experiments.config import set_at
 from experiments.reports.results import csv_text
-from experiments.work import plain as as_json
+from experiments.running.work import plain as as_json
+from experiments.settings.config import set_at
 from nalu_jax.storage.files import sealed
 from nalu_jax.tasks.language_to_number import LanguageToNumber
 
@@ -47,7 +47,7 @@ def sums(tmp_path):
 
 def boxed(cell, params):
     """The parameters of the one layer of a cell's network, in the boxes that it has them in."""
-    from experiments.build import network_of
+    from experiments.settings.build import network_of
 
     network = network_of(cell.cell.config, cell.task)
     shapes = jax.eval_shape(network.init, jax.random.key(0), cell.task.example)["params"]

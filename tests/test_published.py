@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from experiments.build import task_of
-from experiments.config import override, split_overrides
 from experiments.faults import ConfigError
-from experiments.grid import cells
-from experiments.pages import load
 from experiments.reports.published import FOLDER, VALUES, index, published, table, tables, with_notes
+from experiments.settings.build import task_of
+from experiments.settings.config import override, split_overrides
+from experiments.settings.grid import cells
+from experiments.settings.pages import load
 from nalu_jax.registry import CELLS, READOUTS, TASKS, UNITS
 from nalu_jax.stats import success_rate
 from nalu_jax.tasks.operations import OPERATIONS

@@ -27,12 +27,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import experiments.report
 import experiments.run
 import nalu_jax
-from experiments import build, console, experiment
-from experiments.cell import GroupHost
-from experiments.config import override
-from experiments.grid import cells
-from experiments.pages import CONFIGS, load
 from experiments.reports.results import read_run
+from experiments.running import console, experiment
+from experiments.running.cell import GroupHost
+from experiments.settings import build
+from experiments.settings.config import override
+from experiments.settings.grid import cells
+from experiments.settings.pages import CONFIGS, load
 from nalu_jax.training.random import Purpose, key_at
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ import pytest
 
 import nalu_jax
 import nalu_jax.units
-from experiments.pages import shipped
+from experiments.settings.pages import shipped
 from nalu_jax.registry import TASKS
 from scripts import document_claims, document_experiments
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from experiments.engines.slurm import scripts
 from experiments.run import FLAGS, main
-from experiments.slurm import scripts
 
 # Commands that a script meets in the place of SLURM's and of the run. A run saves for a moment when it is told to stop.
 RUN = """#!/bin/bash

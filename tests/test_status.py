@@ -6,9 +6,9 @@ import shutil
 import pytest
 from test_growing import interrupted_at, run
 
-from experiments import experiment
-from experiments.locks import held
-from experiments.workdir import entered
+from experiments.running import experiment
+from experiments.running.locks import held
+from experiments.running.workdir import entered
 
 pytestmark = pytest.mark.slow
 

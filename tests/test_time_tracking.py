@@ -7,10 +7,10 @@ from fake_runs import NAN, SEEDS, arithmetic, cell_of, keep_figures, page_of, ru
 from matplotlib import animation
 from PIL import Image
 
-from experiments.build import network_of
 from experiments.faults import ConfigError
 from experiments.reports import time_tracking
 from experiments.reports.trained import best_of_cell
+from experiments.settings.build import network_of
 from nalu_jax.tasks.grid_world import GridWorld
 
 PAGE = page_of("grid_world")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from experiments import workdir
 from experiments.faults import ConfigError, EnvironmentFault
-from experiments.locks import Busy, held, is_held
-from experiments.workdir import claimed, entered
+from experiments.running import workdir
+from experiments.running.locks import Busy, held, is_held
+from experiments.running.workdir import claimed, entered
 
 QUIET = Console(quiet=True)
 

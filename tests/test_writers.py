@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from experiments.experiment import check_writers
 from experiments.faults import ConfigError
+from experiments.running.experiment import check_writers
 from nalu_jax.registry import WRITERS
 from nalu_jax.storage.writers import Writers
 

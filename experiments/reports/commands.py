@@ -7,11 +7,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments.config import Config, axis_path, config_at, has, leaves, override
 from experiments.faults import ConfigError
-from experiments.grid import Cell, cells, products
-from experiments.pages import CONFIGS, load, locate, shipped
 from experiments.reports.results import CellResult, FinishedRun
+from experiments.settings.config import Config, axis_path, config_at, has, leaves, override
+from experiments.settings.grid import Cell, cells, products
+from experiments.settings.pages import CONFIGS, load, locate, shipped
 
 Flags = dict[str, str]  # the text of each field of --config.FIELD=TEXT
 

@@ -7,10 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table as RichTable
 
-from experiments.config import axis_path, config_at, has, leaves, override, split_overrides
 from experiments.faults import ConfigError
-from experiments.grid import axes_of, cells
-from experiments.pages import load
 from experiments.reports.differences import count_of
 from experiments.reports.figures import label_axis
 from experiments.reports.formats import percent, scientific_interval, title, write_tables
@@ -18,6 +15,9 @@ from experiments.reports.merging import ASIDE
 from experiments.reports.published import Number, Page, Table, table, tables
 from experiments.reports.results import CellResult, FinishedRun, write_csv
 from experiments.reports.scores import can_be_scored, printed, scores_of
+from experiments.settings.config import axis_path, config_at, has, leaves, override, split_overrides
+from experiments.settings.grid import axes_of, cells
+from experiments.settings.pages import load
 from nalu_jax import stats
 from nalu_jax.stats import Count, Interval, Verdict
 from nalu_jax.tasks.ranges import Range

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from experiments.grid import BY_VALUE
 from experiments.reports.formats import LABELS, label_unit, name_range
 from experiments.reports.results import CellResult
+from experiments.settings.grid import BY_VALUE
 from nalu_jax.registry import UNITS
 from nalu_jax.storage.files import write_atomic
 

@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from experiments.build import network_of
 from experiments.faults import ConfigError
 from experiments.reports.figures import label_cell, look_of, paper_style, quiet, save
 from experiments.reports.formats import number, write_table
 from experiments.reports.published import published
 from experiments.reports.results import CellResult, FinishedRun, predictors, verify
+from experiments.settings.build import network_of
 from nalu_jax.registry import UNITS
 from nalu_jax.storage.trained import best_params
 from nalu_jax.tasks.base import TaskSpec

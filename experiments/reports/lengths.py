@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from experiments.config import axis_path
 from experiments.faults import ConfigError
 from experiments.reports.figures import name_cell
 from experiments.reports.formats import (
@@ -22,6 +21,7 @@ from experiments.reports.formats import (
 )
 from experiments.reports.published import published
 from experiments.reports.results import CellResult, FinishedRun, Predictor, predictors, write_csv
+from experiments.settings.config import axis_path
 from nalu_jax.stats import Interval, success_rate
 from nalu_jax.tasks.base import TaskSpec
 from nalu_jax.tasks.digit_sequences import DigitSequences

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from experiments.config import leaves
 from experiments.faults import ConfigError
-from experiments.grid import sort_axes
 from experiments.reports.results import CellResult, FinishedRun, joined
+from experiments.settings.config import leaves
+from experiments.settings.grid import sort_axes
 
 # Fields of a cell's config that leave what it measures as it is.
 ASIDE = ("num_seeds", "first_seed", "block", "reports", "writers")

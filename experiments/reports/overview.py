@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.grid import BY_VALUE, cells
 from experiments.reports.formats import is_share
 from experiments.reports.results import CellResult, FinishedRun
+from experiments.settings.grid import BY_VALUE, cells
 from nalu_jax.storage.metrics import BAND, MetricsFile
 from nalu_jax.storage.tensorboard import POINTS, TensorBoard, log10
 

@@ -20,12 +20,12 @@ import jinja2
 from ml_collections import ConfigDict
 
 from experiments.faults import ConfigError
-from experiments.pages import shipped
 from experiments.reports import comparison, find
 from experiments.reports.commands import command_of_cell, command_of_run, page_of, text_of
 from experiments.reports.formats import Table, between, label_heading, label_text, read_tables
 from experiments.reports.latex import NOTHING, NUMBER
 from experiments.reports.results import CellResult, FinishedRun, read_json
+from experiments.settings.pages import shipped
 from nalu_jax.storage.files import write_atomic
 
 NAME = "index.html"

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.build import task_of
-from experiments.config import Config
 from experiments.faults import ConfigError, Damaged
-from experiments.grid import Cell, axes_of, cells
-from experiments.pages import DEFAULTS, missing_fields
+from experiments.settings.build import task_of
+from experiments.settings.config import Config
+from experiments.settings.grid import Cell, axes_of, cells
+from experiments.settings.pages import DEFAULTS, missing_fields
 from nalu_jax.storage.files import as_tuples, sha256, unsealed, write_atomic
 from nalu_jax.storage.metrics import MetricsFile
 from nalu_jax.tasks.base import TaskSpec

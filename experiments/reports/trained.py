@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from experiments.build import network_of, zeros
 from experiments.reports.results import CellResult, verify
+from experiments.settings.build import network_of, zeros
 from nalu_jax.learners.supervised import effective_weights
 from nalu_jax.storage.trained import best_params
 from nalu_jax.tasks.base import TaskSpec

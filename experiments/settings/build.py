@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config import Config, axis_path, set_at
 from experiments.faults import ConfigError, EnvironmentFault
-from experiments.grid import Cell
+from experiments.settings.config import Config, axis_path, set_at
+from experiments.settings.grid import Cell
 from nalu_jax.learners.optimizers import make_optimizer
 from nalu_jax.learners.reinit import with_reinit
 from nalu_jax.learners.supervised import declared_penalties

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from experiments.config import Config
 from experiments.faults import ConfigError
-from experiments.locks import holder, is_held
 from experiments.reports.results import read_config
-from experiments.work import FAILED, Work, plan
+from experiments.running.locks import holder, is_held
+from experiments.running.work import FAILED, Work, plan
+from experiments.settings.config import Config
 from nalu_jax.registry import UnknownName
 from nalu_jax.storage.checkpoint import Checkpoints
 

@@ -24,19 +24,19 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from experiments.config import Config
-from experiments.console import PLAIN_EVERY
 from experiments.cpu import DEVICES, cores
-from experiments.environment import source
-from experiments.experiment import Experiment, one_line, trusted_environment
 from experiments.faults import ConfigError, EnvironmentFault, Interrupted
-from experiments.locks import Busy, Lock, is_held
-from experiments.pages import CONFIGS, load, locate
 from experiments.reports.results import read_config
-from experiments.status import DONE, FAILED_STATE, RESUMABLE, RUNNING, WAITING, State, state_of, summary, table
-from experiments.stopping import SIGNALS, SignalHandler
+from experiments.running.console import PLAIN_EVERY
+from experiments.running.environment import source
+from experiments.running.experiment import Experiment, one_line, trusted_environment
+from experiments.running.locks import Busy, Lock, is_held
+from experiments.running.status import DONE, FAILED_STATE, RESUMABLE, RUNNING, WAITING, State, state_of, summary, table
+from experiments.running.stopping import SIGNALS, SignalHandler
+from experiments.running.work import FAILED, Work, plan
+from experiments.settings.config import Config
+from experiments.settings.pages import CONFIGS, load, locate
 from experiments.terminal import PipeSafeConsole
-from experiments.work import FAILED, Work, plan
 from nalu_jax.storage.files import write_atomic
 
 RETRIES = 20  # of a work whose worker or machine dies; each goes on from its last checkpoint

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.config import Config, set_at
 from experiments.faults import ConfigError
+from experiments.settings.config import Config, set_at
 from nalu_jax.registry import nearest
 
 EVERY_PAGE_HAS = (
@@ -33,7 +33,7 @@ EVERY_PAGE_HAS = (
 )
 # What is drawn and tabulated, and where a run is watched, of a page that does not say it.
 DEFAULTS = {"reports": ("summary", "curves"), "writers": ("tensorboard",)}
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 class Shipped(NamedTuple):

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import jax
 
-from experiments.address import Address
-from experiments.cell import compute
-from experiments.config import Config
-from experiments.environment import check_devices, source
 from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, ConfigError
-from experiments.grid import cells
-from experiments.processes import Ended, Following, Left, check_same, end, follows, join, next_work, part
-from experiments.stopping import SignalHandler
-from experiments.work import plain, work_of
+from experiments.running.address import Address
+from experiments.running.cell import compute
+from experiments.running.environment import check_devices, source
+from experiments.running.processes import Ended, Following, Left, check_same, end, follows, join, next_work, part
+from experiments.running.stopping import SignalHandler
+from experiments.running.work import plain, work_of
+from experiments.settings.config import Config
+from experiments.settings.grid import cells
 from nalu_jax.training.distributed import ProcessLost
 from nalu_jax.training.selftest import check_numbers
 

@@ -10,10 +10,6 @@ from typing import Any, TypeAlias
 
 from rich.console import Console
 
-from experiments.cell import run_group
-from experiments.config import Config
-from experiments.console import CellProgress, Forecast, Line
-from experiments.environment import check_devices, describe, differences
 from experiments.faults import (
     DONE,
     INCOMPLETE,
@@ -24,16 +20,20 @@ from experiments.faults import (
     Interrupted,
     out_of_memory,
 )
-from experiments.locks import Busy, held
-from experiments.pages import canonical
-from experiments.processes import several
-from experiments.reporting import check_reports, intact, seal, show, write_reports
 from experiments.reports import find, locate
 from experiments.reports.overview import overview_of, show_overview
 from experiments.reports.results import FinishedRun, read_json, read_run
-from experiments.stopping import SignalHandler
-from experiments.work import FAILED, Work, plan
-from experiments.workdir import COMPLETE, adopt, claimed, contents, holders
+from experiments.running.cell import run_group
+from experiments.running.console import CellProgress, Forecast, Line
+from experiments.running.environment import check_devices, describe, differences
+from experiments.running.locks import Busy, held
+from experiments.running.processes import several
+from experiments.running.reporting import check_reports, intact, seal, show, write_reports
+from experiments.running.stopping import SignalHandler
+from experiments.running.work import FAILED, Work, plan
+from experiments.running.workdir import COMPLETE, adopt, claimed, contents, holders
+from experiments.settings.config import Config
+from experiments.settings.pages import canonical
 from nalu_jax.registry import WRITERS, UnknownName
 from nalu_jax.storage.checkpoint import CheckpointError
 from nalu_jax.storage.files import write_atomic

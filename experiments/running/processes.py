@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.address import Address
 from experiments.faults import BAD_ENVIRONMENT, ConfigError, Damaged, EnvironmentFault, Interrupted
-from experiments.stopping import SignalHandler
+from experiments.running.address import Address
+from experiments.running.stopping import SignalHandler
+from experiments.running.work import Work
 from experiments.terminal import print_error
-from experiments.work import Work
 from nalu_jax.storage.checkpoint import CheckpointError
 from nalu_jax.training.distributed import all_gather, from_first, gather_words
 from nalu_jax.training.loop import Host, Run

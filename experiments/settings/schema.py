@@ -4,9 +4,9 @@ import dataclasses
 import functools
 from typing import Any
 
-from experiments import recipe
-from experiments.config import Config, leaves, set_at
 from experiments.faults import ConfigError
+from experiments.settings import recipe
+from experiments.settings.config import Config, leaves, set_at
 from nalu_jax.registry import TASKS, UNITS
 
 # A value of each field's type, of the fields that all pages have.

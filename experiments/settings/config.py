@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
-from experiments import recipe
 from experiments.faults import ConfigError
+from experiments.settings import recipe
 from nalu_jax.registry import nearest
 
 Config: TypeAlias = Any  # a ConfigDict, of whose fields no types are known

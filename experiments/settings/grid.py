@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.config import Config, axis_path, set_at
 from experiments.faults import ConfigError
-from experiments.recipe import completed
-from experiments.schema import conform
+from experiments.settings.config import Config, axis_path, set_at
+from experiments.settings.recipe import completed
+from experiments.settings.schema import conform
 from nalu_jax.recipes import NUMBERS, UNSET
 from nalu_jax.registry import TASKS, UNITS, UnknownName
 from nalu_jax.units.base import Unit

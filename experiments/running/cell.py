@@ -12,20 +12,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.build import Job, programs, untrained_errors
-from experiments.console import CellProgress
-from experiments.environment import differences
 from experiments.faults import out_of_memory
-from experiments.grid import Cell
-from experiments.processes import Leading, announce, several
 from experiments.reports import find, hparams
 from experiments.reports.formats import is_share
 from experiments.reports.overview import events_of
 from experiments.reports.results import CellResult, Files, csv_text, plain, read_json
 from experiments.reports.trained import Trained
-from experiments.stopping import SignalHandler
-from experiments.work import Work
-from experiments.work import plain as plain_config
+from experiments.running.console import CellProgress
+from experiments.running.environment import differences
+from experiments.running.processes import Leading, announce, several
+from experiments.running.stopping import SignalHandler
+from experiments.running.work import Work
+from experiments.running.work import plain as plain_config
+from experiments.settings.build import Job, programs, untrained_errors
+from experiments.settings.grid import Cell
 from nalu_jax.storage.checkpoint import Checkpoints, pack
 from nalu_jax.storage.files import sealed, sha256, write_atomic
 from nalu_jax.storage.metrics import MetricsFile, summarise

@@ -11,11 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments.config import Config
 from experiments.faults import ConfigError, Damaged, EnvironmentFault
-from experiments.locks import NOTE, OURS, WAIT, Lock, holder, is_held, noted
 from experiments.reports.results import read_json
-from experiments.work import plain
+from experiments.running.locks import NOTE, OURS, WAIT, Lock, holder, is_held, noted
+from experiments.running.work import plain
+from experiments.settings.config import Config
 from nalu_jax.storage.files import sealed, write_atomic
 
 COMPLETE = "complete"  # the file that says that all cells are finished, and what was written of them

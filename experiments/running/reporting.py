@@ -9,7 +9,7 @@ from rich.console import Console
 
 from experiments.faults import Damaged
 from experiments.reports.results import FinishedRun, read_json
-from experiments.workdir import COMPLETE, contents
+from experiments.running.workdir import COMPLETE, contents
 from nalu_jax.storage.files import sealed, sha256, write_atomic
 from nalu_jax.tasks.base import TaskSpec
 

@@ -13,7 +13,7 @@ import jax
 import nalu_jax
 from experiments.cpu import DEVICES, cores
 from experiments.faults import EnvironmentFault
-from experiments.pages import own_code
+from experiments.settings.pages import own_code
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 

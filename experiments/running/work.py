@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.build import Job, build, schedule_of
-from experiments.config import Config
-from experiments.environment import differences
 from experiments.faults import ConfigError, Damaged
-from experiments.grid import Cell, cell_name, cells, groups
 from experiments.reports.results import Files, parts_of, read_json
+from experiments.running.environment import differences
+from experiments.settings.build import Job, build, schedule_of
+from experiments.settings.config import Config
+from experiments.settings.grid import Cell, cell_name, cells, groups
 
 FAILED = "failed.txt"  # why cells that train together failed, in the folder of the first
 # Fields of a config that say how a run is shown and written, which does not change it.

@@ -1,0 +1,1 @@
+"""Where works are trained besides this process: processes of one program, a Ray cluster, scripts for SLURM."""

@@ -1,0 +1,1 @@
+"""What a run is: pages, their fields and flags, the grid, and the jobs that are built from its cells."""
