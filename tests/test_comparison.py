@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import called
 from fake_runs import arithmetic, page_of, run_of
 from scipy.stats import fisher_exact
 
+from experiments import report
 from experiments.faults import ConfigError
-from experiments.report import FLAGS, main
 from experiments.reports import comparison, differences, summary
 from experiments.reports.published import Number
 from experiments.settings.pages import load
@@ -32,9 +33,8 @@ def run_of_units(folder, **solved):
 
 
 def test_the_committed_success_rates_stand_beside_the_published_ones(tmp_path, capsys):
-    FLAGS.unparse_flags()
     out = tmp_path / "out"
-    assert main([str(RESULTS / "static_arithmetic_simple"), f"--out={out}", f"--against={PRINTED}"]) == 0
+    assert called(report, RESULTS / "static_arithmetic_simple", f"--out={out}", f"--against={PRINTED}") == 0
     rows = {row["unit"]: row for row in read(out / "comparison.csv") if row["what"] == "success"}
     # 13 of 100 are published for NAC•, 94 for the NMU; for the gated network nothing.
     p = fisher_exact([[25, 75], [13, 87]]).pvalue
@@ -92,9 +92,8 @@ def test_pairs_of_units_differ_by_newcombes_interval(tmp_path):
     ],
 )
 def test_a_table_that_a_run_cannot_be_held_against_is_refused_and_nothing_is_written(tmp_path, capsys, table, sentence):
-    FLAGS.unparse_flags()
     out = tmp_path / "out"
-    assert main([str(RESULTS / "static_arithmetic_simple"), f"--out={out}", f"--against={table}"]) == 2
+    assert called(report, RESULTS / "static_arithmetic_simple", f"--out={out}", f"--against={table}") == 2
     assert sentence in capsys.readouterr().err and not out.exists()
     with pytest.raises(ConfigError, match=sentence.split("'")[0]):
         comparison.compared(run_of_units(tmp_path, nmu=1), table)

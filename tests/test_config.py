@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from commands import called
 
+from experiments import run
 from experiments.faults import ConfigError
-from experiments.run import FLAGS, main
 from experiments.settings import build
 from experiments.settings.config import config_at, leaves, override, split_overrides
 from experiments.settings.grid import cells
@@ -394,8 +395,7 @@ def test_the_first_bad_cell_of_a_grid_refuses_the_whole():
 
 def shown_by_the_command_line(capsys, page, *changes, comments=False):
     """What --show_config prints: a line a field of the page, or the comments on what is left to recipes."""
-    FLAGS.unparse_flags()
-    assert main([f"--config={page}", "--show_config", *changes]) == 0
+    assert called(run, f"--config={page}", "--show_config", *changes) == 0
     out, err = capsys.readouterr()
     assert err == ""
     return [line for line in out.splitlines() if line.startswith("#") is comments]

@@ -7,6 +7,7 @@ import time
 
 import jax
 import pytest
+from commands import outcome
 from rich.console import Console
 
 from experiments import estimate, run
@@ -171,18 +172,15 @@ def test_programs_are_measured_in_an_order_in_which_every_unit_and_operation_com
         (["--config.num_steps=1000"], "a run can grow and not shrink"),
     ],
 )
-def test_what_a_run_would_refuse_is_refused(finished, capsys, flags, sentence):
+def test_what_a_run_would_refuse_is_refused(finished, flags, sentence):
     folder, *_ = finished
-    run.FLAGS.unparse_flags()
     grid = ["--config.grid.unit=linear,nac", "--config.grid.operation=add", "--config.grid.learning_rate=1e-2,1e-3"]
     small = [f"--config.num_seeds={SEEDS}", f"--config.eval_every={EVERY}", "--config.reports=summary"]
     steps = [] if any("num_steps" in flag for flag in flags) else [f"--config.num_steps={STEPS}"]
     small = small[:-1] if any("reports" in flag for flag in flags) else small
     grid = grid[:-1] if any("learning_rate" in flag for flag in flags) else grid
-    command = ["--config=quickstart", f"--workdir={folder}", "--dry_run", *grid, *small, *steps, *flags]
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        assert run.main(command) == 2
-    assert sentence in capsys.readouterr().err
+    said = outcome(run, "--config=quickstart", f"--workdir={folder}", "--dry_run", *grid, *small, *steps, *flags)
+    assert said.code == 2 and sentence in said.err
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,14 @@
 
 import re
 from functools import cache
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
+from commands import Said, called
 
-from experiments.show_task import FLAGS, main
+from experiments import show_task
 from nalu_jax.registry import TASKS
 from nalu_jax.tasks.digit_sequences import DigitSequences, MnistCounting, MnistSum
 from nalu_jax.tasks.identity_extrapolation import IdentityExtrapolation
@@ -20,21 +20,12 @@ from nalu_jax.tasks.typed import show_vector
 from nalu_jax.types import Batch
 
 
-class Said(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def command(capsys):
     """The command line as a function of its arguments, as a process of its own would see them."""
 
     def call(*arguments):
-        FLAGS.unparse_flags()
-        return Said(main(list(arguments)), *capsys.readouterr())
+        return Said(called(show_task, *arguments), *capsys.readouterr())
 
     return call
 

@@ -1,17 +1,15 @@
 """Scripts for SLURM, read as bash reads them; their course under a real scheduler is described in docs/many_machines.md."""
 
-import io
 import os
 import subprocess
 import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 
-import jax
 import pytest
+from commands import outcome
 
+from experiments import run as command_line
 from experiments.engines.slurm import scripts
-from experiments.run import FLAGS, main
 
 # Commands that a script meets in the place of SLURM's and of the run. A run saves for a moment when it is told to stop.
 RUN = """#!/bin/bash
@@ -29,11 +27,9 @@ echo "{answer}"
 
 def emitted(*arguments):
     """The two scripts that the command line prints."""
-    FLAGS.unparse_flags()
-    out = io.StringIO()
-    with redirect_stdout(out), jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        assert main(["--config=quickstart", "--emit_slurm", *arguments]) == 0
-    first, _, second = out.getvalue().partition('\nexit "$code"\n')
+    said = outcome(command_line, "--config=quickstart", "--emit_slurm", *arguments)
+    assert said.code == 0
+    first, _, second = said.out.partition('\nexit "$code"\n')
     return first, second
 
 
@@ -106,10 +102,9 @@ def test_a_task_passes_the_signal_on_waits_until_all_is_saved_and_is_queued_agai
     assert code == 75 and called[-1] == "scontrol requeue 7_1" and "saved by USR1" not in called
 
 
-def test_fresh_is_refused_since_every_task_would_set_the_run_aside(tmp_path, capsys):
-    FLAGS.unparse_flags()
-    assert main(["--config=quickstart", "--emit_slurm", "--fresh", f"--workdir={tmp_path}"]) == 2
-    assert "--fresh" in capsys.readouterr().err
+def test_fresh_is_refused_since_every_task_would_set_the_run_aside(tmp_path):
+    said = outcome(command_line, "--config=quickstart", "--emit_slurm", "--fresh", f"--workdir={tmp_path}")
+    assert said.code == 2 and "--fresh" in said.err
 
 
 def test_shellcheck_finds_nothing(tmp_path):

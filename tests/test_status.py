@@ -4,8 +4,10 @@ import re
 import shutil
 
 import pytest
+from commands import called
 from test_growing import interrupted_at, run
 
+from experiments import run as command_line
 from experiments.running import experiment
 from experiments.running.locks import held
 from experiments.running.workdir import entered
@@ -67,19 +69,12 @@ def test_what_was_stopped_goes_on_and_what_failed_says_why(mixed, tmp_path):
 
 
 def test_the_folder_alone_is_enough(mixed, capsys):
-    from experiments.run import FLAGS, main
-
-    FLAGS.unparse_flags()
-    assert main(["--status", f"--workdir={mixed}"]) == 0
+    assert called(command_line, "--status", f"--workdir={mixed}") == 0
     assert "linear-add" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_no_run_has_no_state(tmp_path, capsys):
-    from experiments.run import FLAGS, main
-
-    FLAGS.unparse_flags()
-    assert main(["--status", f"--workdir={tmp_path}"]) == 2
+    assert called(command_line, "--status", f"--workdir={tmp_path}") == 2
     assert capsys.readouterr().err == f"error: {tmp_path} is no run: it has no config.json\n"
-    FLAGS.unparse_flags()
-    assert main(["--status"]) == 2
+    assert called(command_line, "--status") == 2
     assert "--workdir" in capsys.readouterr().err
