@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from flax.linen.dtypes import promote_dtype
 
 from nalu_jax.recipes import DEFAULT_RECIPE, Recipe
@@ -106,7 +107,7 @@ class Unit(nn.Module):
 def positive(field: str, value: Any) -> int:
     """A size as a Python int, from an integer of NumPy or JAX too. Raises ValueError unless it is a positive integer."""
     try:
-        size = 0 if isinstance(value, bool) else operator.index(value)
+        size = 0 if isinstance(value, bool | np.bool) else operator.index(value)
     except TypeError:
         size = 0
     if size < 1:
