@@ -69,6 +69,37 @@ def test_the_picture_of_rates_shows_success_rates_with_their_intervals_from_the_
     assert bars(panel) == [pytest.approx(ends, abs=1e-4) for ends in expected]
 
 
+def test_any_other_axis_of_three_numbers_has_a_picture_of_its_own(tmp_path, drawn):
+    sizes = {4: 0, 40: 2, 100: 4}
+    cells = [
+        arithmetic(
+            tmp_path, {"unit": unit, "input_size": size, "hidden_size": hidden}, solved_at=[9.0] * n + [NAN] * (4 - n)
+        )
+        for unit, hidden, (size, n) in itertools.product(("nmu", "nac_mul"), (2, 3), sizes.items())
+    ]
+    rates.write(run_of(cells), tmp_path)
+    assert {path.name for path in tmp_path.glob("rates*.png")} == {"rates_input_size.png"}  # two hidden sizes are no sweep
+    [panel] = drawn[0].axes
+    assert (panel.get_xlabel(), panel.get_xscale()) == ("input size", "linear")
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["4", "40", "100"]
+    lines = [np.transpose(line_of(line)) for line in panel.get_lines()]
+    for line in lines:
+        np.testing.assert_allclose(line[0], list(sizes), atol=5)
+        np.testing.assert_array_equal(line[1], [0, 0.5, 1])
+    assert len(lines) == 4 and legend_of(drawn[0])[0] == "NMU, hidden size 2"
+
+
+def test_cells_of_a_part_without_rates_stand_at_the_rate_and_the_optimizer_of_their_config(tmp_path, drawn):
+    swept = of_rates(tmp_path, {1e-3: 1, 1e-1: 2}, unit=["nalu"], optimizer=["adam", "rmsprop"])
+    other = {"unit": "nalu", "optimizer": "", "learning_rate": "", "hidden_size": 3}
+    apart = arithmetic(tmp_path, {axis: value for axis, value in other.items() if value != ""}, solved_at=[9.0] * 3 + [NAN])
+    rates.write(run_of([*swept, apart._replace(axes=other)]), tmp_path)
+    assert [panel.get_title() for panel in drawn[0].axes] == ["Adam", "RMSProp"]
+    adam, rmsprop = ([line_of(line) for line in panel.get_lines()] for panel in drawn[0].axes)
+    assert (len(adam), len(rmsprop)) == (2, 1)  # its config has Adam at 1e-2
+    np.testing.assert_allclose(adam[1], [(1e-2, 0.75)], rtol=0.3)
+
+
 def test_each_panel_has_its_own_cells(tmp_path, drawn):
     axes = [
         {"operation": o, "optimizer": opt, "learning_rate": r}

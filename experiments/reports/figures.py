@@ -253,7 +253,7 @@ def block_of(
     """The success rates of the cells of an operation: a row a series, a column a value of the first axis left out."""
     rates, names = np.full((len(series), len(places)), np.nan), list(series)
     for cell in cells:
-        rates[names.index(name_cell(cell, *without)), places.index(cell.axes[without[0]])] = cell.solved.mean()
+        rates[names.index(name_cell(cell, *without)), places.index(cell.value_of(without[0]))] = cell.solved.mean()
     return Block(title, rates, np.array([not can(one.unit, operation) for one in series.values()]))
 
 

@@ -138,7 +138,7 @@ LABELS = {
     | {"unit": "", "exact_sum": "exact sum", "exact_product": "exact product"}
     | {"configured_nalu": "LSTM-configured NALU", "ugrnn": "UGRNN", "dnc": "DNC"},
     "readout": {"dense": "+ dense", "none": ""},
-    "optimizer": {"adam": "Adam", "sgd": "SGD"},
+    "optimizer": {"adam": "Adam", "rmsprop": "RMSProp", "sgd": "SGD"},
 }
 UNIT_NAMES = ("unit", "first_layer", "last_layer", "readout_unit")  # axes whose values are units
 

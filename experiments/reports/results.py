@@ -1,5 +1,6 @@
 """Finished cells, read back from their folders: what reports are made of."""
 
+import contextlib
 import csv
 import io
 import math
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 
 from experiments.faults import ConfigError, Damaged
 from experiments.settings.build import task_of
-from experiments.settings.config import Config
+from experiments.settings.config import Config, axis_path, config_at, has
 from experiments.settings.grid import Cell, axes_of, cells
 from experiments.settings.pages import DEFAULTS, missing_fields
 from nalu_jax.storage.files import as_tuples, sha256, unsealed, write_atomic
@@ -66,6 +67,14 @@ class CellResult(NamedTuple):
     result: dict[str, Any]  # of result.json; what is missing in a folder without one is known from the config
     files: Files
     parts: tuple["CellResult", ...] = ()  # where its seeds were trained apart
+
+    def value_of(self, axis: str) -> Any:
+        """The value of an axis, or that of the config where the cell's part of the grid has no such axis; else ""."""
+        if (value := self.axes.get(axis, "")) == "":
+            with contextlib.suppress(ConfigError):
+                path = axis_path(self.cell.config, axis)
+                return config_at(self.cell.config, path) if has(self.cell.config, path) else ""
+        return value
 
     @property
     def seeds(self) -> dict[str, np.ndarray]:
