@@ -237,7 +237,7 @@ def in_the_middle(folder, process, names=CELLS):
         assert process.poll() is None, process.communicate()[0]
         for cell in (folder / name for name in names):
             if is_held(cell) and len(list(cell.glob("checkpoints/*.npz"))) == 2 and not (cell / "seeds.csv").exists():
-                with contextlib.suppress(IndexError):
+                with contextlib.suppress(IndexError, ValueError):  # its note is not there, or half gone, at this moment
                     return cell, int(holder(cell).split()[1])
         time.sleep(0.05)
     raise AssertionError("no work has come to its middle")
