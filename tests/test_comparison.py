@@ -37,12 +37,12 @@ def test_the_committed_success_rates_stand_beside_the_published_ones(tmp_path, c
     assert called(report, RESULTS / "static_arithmetic_simple", f"--out={out}", f"--against={PRINTED}") == 0
     rows = {row["unit"]: row for row in read(out / "comparison.csv") if row["what"] == "success"}
     # 13 of 100 are published for NAC•, 94 for the NMU; for the gated network nothing.
-    p = fisher_exact([[25, 75], [13, 87]]).pvalue
+    p = fisher_exact([[238, 762], [13, 87]]).pvalue
     assert (rows["nac_mul"]["verdict"], float(rows["nac_mul"]["p"])) == ("differs", pytest.approx(p, rel=1e-4))
     assert (rows["nmu"]["verdict"], rows["nmu"]["published"], rows["nmu"]["published_seeds"]) == ("agrees", "0.94", "100")
     assert (rows["gated_nau_nmu"]["verdict"], rows["gated_nau_nmu"]["published"]) == ("not published", "")
     text = (out / "comparison.md").read_text()
-    assert "| NAC•          | mul         | 25 % [18, 34] of 100 | 13 % [8, 21] of 100  | differs, p = 0.046 |" in text
+    assert "| NAC•          | mul         | 24 % [21, 27] of 1000 | 13 % [8, 21] of 100  | differs, p = 0.012 |" in text
     assert "Other than published" not in text
     assert "NAC•,σ" in capsys.readouterr().out
 

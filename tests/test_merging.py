@@ -39,7 +39,7 @@ def test_cells_of_several_runs_stand_in_one_table(tmp_path):
     others = part_of(tmp_path / "others", lambda row: row[0] != "nalu")
     assert report(nalu, others, f"--out={tmp_path / 'both'}") == 0
     together, whole = ((folder / "summary.csv").read_text().splitlines() for folder in (tmp_path / "both", SIMPLE))
-    assert together[1].startswith("nalu,mul,100,") and sorted(together) == sorted(whole)
+    assert together[1].startswith("nalu,mul,1000,") and sorted(together) == sorted(whole)
 
 
 def test_cells_that_differ_in_more_than_their_seeds_are_told_apart_by_their_runs(tmp_path):
@@ -48,7 +48,7 @@ def test_cells_that_differ_in_more_than_their_seeds_are_told_apart_by_their_runs
     rows = (tmp_path / "both" / "summary.csv").read_text().splitlines()
     assert rows[0].startswith("unit,operation,run,seeds,steps")
     first, second = (row for row in rows if row.startswith("nmu"))
-    assert first.startswith("nmu,mul,short,100,1000,") and second.startswith("nmu,mul,static_arithmetic_simple,100,200000,")
+    assert first.startswith("nmu,mul,short,1000,1000,") and second.startswith("nmu,mul,static_arithmetic_simple,1000,200000,")
 
 
 @pytest.mark.parametrize(

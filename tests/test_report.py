@@ -69,4 +69,4 @@ def test_the_page_comes_last_and_has_what_the_other_reports_wrote(tmp_path):
     assert report(SIMPLE, f"--out={tmp_path}", "--against=madsen_johansen_2020_simple") == 0
     text = (tmp_path / "index.html").read_text()
     assert all(f'<section id="{name}">' in text for name in ("summary", "comparison", "differences"))
-    assert "python -m experiments.run --config=static_arithmetic:simple</code>" in text
+    assert "python -m experiments.run --config=static_arithmetic:simple --config.num_seeds=1000</code>" in text
