@@ -37,7 +37,7 @@ def optax_promotion():
         yield
 
 
-MOST_GROWTH = 700  # MiB: what is forgotten is compiled again
+MOST_GROWTH = 400  # MiB: what is forgotten is compiled again
 
 
 @pytest.fixture(autouse=True)
