@@ -48,7 +48,9 @@ def test_cells_that_differ_in_more_than_their_seeds_are_told_apart_by_their_runs
     rows = (tmp_path / "both" / "summary.csv").read_text().splitlines()
     assert rows[0].startswith("unit,operation,run,seeds,steps")
     first, second = (row for row in rows if row.startswith("nmu"))
-    assert first.startswith("nmu,mul,short,1000,1000,") and second.startswith("nmu,mul,static_arithmetic_simple,1000,200000,")
+    assert first.startswith("nmu,mul,short,1000,1000,") and second.startswith(
+        "nmu,mul,static_arithmetic_simple,1000,200000,"
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from experiments.reports.figures import (
     save,
     series_of,
 )
-from experiments.reports.formats import is_share, title
+from experiments.reports.formats import is_share, seeds_of, title
 from experiments.reports.results import CellResult, FinishedRun
 from nalu_jax.tasks.operations import sign
 
@@ -70,7 +70,7 @@ def write(run: FinishedRun, folder: Path) -> None:
         bottom.set_xlabel("training step")
     lines = {line.get_label(): line for panel in panels.flat for line in panel.get_lines()}
     limits = [lines[label] for label in ("solved below", "solved above") if label in lines]
-    legend_below(figure, [*handles_of(series), *limits], f"median and quartiles of {len(run.cells[0].rows)} seeds")
+    legend_below(figure, [*handles_of(series), *limits], f"median and quartiles of {seeds_of(run)} seeds")
     if note:
         figure.suptitle(note)
     save(figure, folder / "curves.png")

@@ -10,6 +10,7 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.reports.latex import PACKAGES, as_latex
+from experiments.reports.results import FinishedRun
 from nalu_jax.registry import UNITS
 from nalu_jax.stats import Interval, quantiles
 from nalu_jax.storage.files import write_atomic
@@ -67,6 +68,11 @@ def between(numbers: list[int]) -> str:
     """Whole numbers in short: the one that all are, or the least and the greatest."""
     low, high = min(numbers), max(numbers)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def seeds_of(run: FinishedRun) -> str:
+    """How many seeds a cell has: "25", or "3 to 10" where runs were put together."""
+    return between([len(result.rows) for result in run.cells])
 
 
 def spread(values: np.ndarray) -> Interval:

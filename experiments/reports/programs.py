@@ -13,7 +13,7 @@ from rich.table import Table
 
 from experiments.faults import ConfigError
 from experiments.reports.figures import LINES, WIDTH, legend_below, legend_inches, look_of, paper_style, quiet, save
-from experiments.reports.formats import bracketed_share, number, spread, write_table
+from experiments.reports.formats import bracketed_share, number, seeds_of, spread, write_table
 from experiments.reports.published import published
 from experiments.reports.results import CellResult, FinishedRun
 from nalu_jax.tasks.base import TaskSpec
@@ -39,7 +39,7 @@ def check(task: TaskSpec) -> None:
 
 def write(run: FinishedRun, folder: Path) -> None:
     """Writes programs.{md,tex}, a table of final values, and programs.{png,pdf}, curves as the paper's figures 4 and 6."""
-    caption = CAPTION.format(seeds=len(run.cells[0].rows), digits=task_of(run.cells[0]).digits)
+    caption = CAPTION.format(seeds=seeds_of(run), digits=task_of(run.cells[0]).digits)
     write_table(folder / "programs", rows(run), caption)
     draw(run, folder)
 
@@ -128,7 +128,7 @@ def draw(run: FinishedRun, folder: Path) -> None:
         panel.set(xscale="log", ylim=(-0.03, 1.05), xlabel="training step")
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.yaxis.set_major_formatter(PercentFormatter(1.0))
-    title = f"median and quartiles of {len(run.cells[0].rows)} seeds; markers: Trask et al. 2018, digitised"
+    title = f"median and quartiles of {seeds_of(run)} seeds; markers: Trask et al. 2018, digitised"
     legend_below(figure, handles, title)
     save(figure, folder / "programs.png")
 

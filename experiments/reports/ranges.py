@@ -24,6 +24,7 @@ from experiments.reports.figures import (
     save,
     series_of,
 )
+from experiments.reports.formats import seeds_of
 from experiments.reports.results import CellResult, FinishedRun
 from experiments.reports.summary import summary_row
 from nalu_jax.tasks.operations import sign
@@ -88,7 +89,7 @@ def draw_intervals(run: FinishedRun, series: dict[str, Series]) -> Figure:
     panels[0, 2].set_ylim(SPARSE / 1.8, 0.9)
     panels[0, 2].set_yticks([SPARSE, 1e-6, 1e-4, 1e-2], ["≤ $10^{-8}$", "$10^{-6}$", "$10^{-4}$", "$10^{-2}$"])
     panels[0, 2].yaxis.set_minor_locator(NullLocator())
-    title = f"means and 95 % intervals of {len(run.cells[0].rows)} seeds; of step and sparsity error, of those solved"
+    title = f"means and 95 % intervals of {seeds_of(run)} seeds; of step and sparsity error, of those solved"
     legend_below(figure, handles_of(series), title)
     return figure
 

@@ -26,6 +26,7 @@ from experiments.reports.figures import (
     save,
     series_of,
 )
+from experiments.reports.formats import seeds_of
 from experiments.reports.results import CellResult, FinishedRun
 from nalu_jax.stats import success_rate
 from nalu_jax.tasks.operations import sign
@@ -113,7 +114,7 @@ def draw_lines(run: FinishedRun, series: dict[str, Series], sweep: Sweep) -> Fig
     panels[0, 0].set_ylim(-0.04, 1.04)
     panels[0, 0].set_yticks([0.0, 0.5, 1.0])
     panels[0, 0].yaxis.set_major_formatter(PercentFormatter(1.0))
-    title = f"success rate with its 95 % interval, {len(run.cells[0].rows)} seeds a point"
+    title = f"success rate with its 95 % interval, {seeds_of(run)} seeds a point"
     if any(labels):
         legend_below(figure, handles_of(series), title)
     else:

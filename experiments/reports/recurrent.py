@@ -25,7 +25,7 @@ from experiments.reports.figures import (
     quiet,
     save,
 )
-from experiments.reports.formats import percent, write_tables
+from experiments.reports.formats import percent, seeds_of, write_tables
 from experiments.reports.lengths import MODELS
 from experiments.reports.published import published
 from experiments.reports.results import CellResult, FinishedRun
@@ -259,7 +259,7 @@ def draw(run: FinishedRun, folder: Path) -> None:
     for panel in panels[-1]:
         panel.set_xlabel("steps")
     figure.supylabel("error / root mean square of targets", fontsize=8)
-    seeds = f"median of {len(run.cells[0].rows)} seeds, thin: the best at {task.lengths[-1]:,} steps"
+    seeds = f"median of {seeds_of(run)} seeds, thin: the best at {task.lengths[-1]:,} steps"
     legend_below(figure, handles, f"{seeds}; trained on {task.train_length}")
     save(figure, folder / "recurrent.png")
 
