@@ -18,7 +18,7 @@ near: from there a number is a sum over its words, as in the paper's figure 3. N
 embedding, here that of the LSTM, or the loss: the absolute error trains about twice as fast as the squared one, and a
 learning rate that falls to 0 ends the jumps of Adam at 0.01.
 
-Time:     about half an hour on two shared cores, :tuned an hour; :paper is for a GPU
+Time:     about half an hour on two shared cores, :tuned an hour and a half; :paper is for a GPU
 Command:  python -m experiments.run --config=configs/language_to_number.py --workdir=runs/language_to_number
 """
 

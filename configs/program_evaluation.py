@@ -15,8 +15,8 @@ Presets, chosen by what follows the colon:
                                          for a GPU; of figure 4 the paper took 1,250,000
 
 The NALU whose LSTM sees kinds alone solves addition with six of ten seeds: every answer of four digits is right from steps
-1,750 to 3,000 on.
-With the tanh of the register it learns what does not extrapolate, presumably to read a small register as a number.
+1,750 to 3,000 on. With the tanh of the register it learns what does not extrapolate, presumably to read a small register as
+a number.
 
 Time:     about 30 minutes of CPU time (11 cells, 33 seeds); :paper is for a GPU
 Command:  python -m experiments.run --config=configs/program_evaluation.py --workdir=runs/program_evaluation

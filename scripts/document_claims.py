@@ -191,7 +191,7 @@ CLAIMS = (
         "matching digits of four-digit numbers after training on two",
         lambda: f"sums {digits_published('addition')}, programs with conditionals {digits_published('mixed')}",
         lambda: f"sums {digits_measured('addition')}, programs with conditionals {digits_measured('mixed')}",
-        "holds for sums; the conditionals are not learned in our few steps",
+        "holds for sums, with most seeds; the conditionals are not learned in our few steps",
     ),
     Claim(
         "grid_world",

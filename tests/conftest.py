@@ -44,7 +44,7 @@ MOST_GROWTH = 400  # MiB: what is forgotten is compiled again
 def bounded_memory():
     """Forgets what was compiled where it has grown much: the programs of all files together take gigabytes.
 
-    Not after each file: half of what a test compiles are single operations, which many files share.
+    Not after each file: single operations, which tests compile by the hundred, serve many files.
     """
     yield
     if resident() > forget_programs.left + MOST_GROWTH:

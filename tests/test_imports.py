@@ -58,7 +58,7 @@ MAY_IMPORT = {
     "experiments/running/*.py": RUNNING | {"experiments.running"},
     "experiments/engines/*.py": RUNNING | {"experiments.running", "experiments.engines", "ray"},
     "experiments/*.py": RUNNING
-    | {"absl", "experiments.running", "experiments.engines", "experiments.report", "experiments.run"}
+    | {"absl", "experiments.running", "experiments.engines"}
     | {f"experiments.{name}" for name in ("estimate", "listings", "report", "run")},
     "configs/*.py": {"ml_collections"},
 }

@@ -262,7 +262,7 @@ def can(unit: str, operation: str) -> bool:
     return not operation or unit not in UNITS or operation in UNITS[unit](1).operations
 
 
-def heat_maps(blocks: list[Block], rows: list[str], columns: list[str], below: str, seeds: int) -> Figure:
+def heat_maps(blocks: list[Block], rows: list[str], columns: list[str], below: str, seeds: str) -> Figure:
     """Blocks of success rates with the same rows and columns, as many abreast as fit."""
     beside = 0.055 * max(map(len, rows)) + 0.15
     block = CELL[0] * len(columns)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from experiments.faults import ConfigError
 from experiments.reports.figures import label_cell, look_of, paper_style, quiet, save
-from experiments.reports.formats import number, write_table
+from experiments.reports.formats import number, seeds_of, write_table
 from experiments.reports.published import published
 from experiments.reports.results import CellResult, FinishedRun, predictors, verify
 from experiments.settings.build import network_of
@@ -41,8 +41,7 @@ def write(run: FinishedRun, folder: Path) -> None:
     task = run.cells[0].task
     assert isinstance(task, IdentityExtrapolation)
     (first, after), (low, above) = task.interpolation_range, task.extrapolation_range
-    seeds = len(run.cells[0].rows)
-    caption = CAPTION.format(low=low, high=above - 1, first=first, last=after - 1, seeds=seeds)
+    caption = CAPTION.format(low=low, high=above - 1, first=first, last=after - 1, seeds=seeds_of(run))
     write_table(folder / "identity", rows(run), caption)
     draw(run, folder)
 
@@ -96,7 +95,7 @@ def draw(run: FinishedRun, folder: Path) -> None:
         quiet(panel)
     for panel in panels.flat[len(run.cells) :]:
         panel.set_visible(False)
-    figure.supxlabel(f"number put in (grey: trained), mean of {len(run.cells[0].rows)} networks", fontsize=8)
+    figure.supxlabel(f"number put in (grey: trained), mean of {seeds_of(run)} networks", fontsize=8)
     figure.supylabel("mean absolute error", fontsize=8)
     save(figure, folder / "identity.png")
 

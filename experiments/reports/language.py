@@ -14,7 +14,7 @@ from rich.table import Table
 
 from experiments.faults import ConfigError
 from experiments.reports.figures import LABELS, WIDTH, label_axis, label_unit, look_of, paper_style, quiet, save
-from experiments.reports.formats import number, write_table
+from experiments.reports.formats import number, seeds_of, write_table
 from experiments.reports.published import published
 from experiments.reports.results import CellResult, FinishedRun
 from experiments.reports.strip import TO_RED, decimal_text
@@ -116,7 +116,7 @@ def pooled(run: FinishedRun) -> str:
     """What the runs of a group differ in: "hidden size 16, hidden size 32, ... and 10 seeds"."""
     axes = [axis for axis in run.axes if axis not in ("unit", "cell", "readout")]
     swept = [label_axis(axis, value) for axis in axes for value in run.values_of(axis)]
-    return f"{', '.join(swept)}{' and ' if swept else ''}{len(run.cells[0].rows)} seeds"
+    return f"{', '.join(swept)}{' and ' if swept else ''}{seeds_of(run)} seeds"
 
 
 def rows(run: FinishedRun) -> list[dict[str, str]]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.faults import ConfigError
-from experiments.reports.formats import bracketed_share, write_table
+from experiments.reports.formats import bracketed_share, seeds_of, write_table
 from experiments.reports.lengths import accuracies
 from experiments.reports.published import published
 from experiments.reports.results import CellResult, FinishedRun, predictors
@@ -35,7 +35,7 @@ def check(task: TaskSpec) -> None:
 
 def write(run: FinishedRun, folder: Path) -> None:
     """Writes last_layers.{md,tex}."""
-    caption = CAPTION.format(seeds=len(run.cells[0].rows), steps=run.cells[0].result["steps"])
+    caption = CAPTION.format(seeds=seeds_of(run), steps=run.cells[0].result["steps"])
     write_table(folder / "last_layers", rows(run), caption)
 
 

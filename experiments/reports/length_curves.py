@@ -24,7 +24,7 @@ from experiments.reports.figures import (
     save,
     series_of,
 )
-from experiments.reports.formats import spread
+from experiments.reports.formats import seeds_of, spread
 from experiments.reports.lengths import MOST_COLUMNS, errors, known_lengths, metric_at, spread_lengths, task_of
 from experiments.reports.lengths import check as check
 from experiments.reports.results import CellResult, FinishedRun, predictors
@@ -55,8 +55,7 @@ def write(run: FinishedRun, folder: Path) -> None:
     height = 2.2 * len(units) + 0.4 + legend_inches([str(handle.get_label()) for handle in handles])
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     panels = figure.subplots(len(units), 1, sharex=True, squeeze=False)[:, 0]
-    seeds = len(run.cells[0].rows)
-    legend_below(figure, handles, f"median of {seeds} seeds, whiskers from the lowest to the highest")
+    legend_below(figure, handles, f"median of {seeds_of(run)} seeds, whiskers from the lowest to the highest")
     shares = [[(label, task, means / unit[task]) for label, task, means in told] for unit in units.values()]
     for panel, (title, unit), grey in zip(panels, units.items(), shares, strict=True):
         draw_errors(panel, run, series, unit)

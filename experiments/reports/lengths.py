@@ -16,6 +16,7 @@ from experiments.reports.formats import (
     bracketed_share,
     number,
     percent,
+    seeds_of,
     spread,
     write_tables,
 )
@@ -40,8 +41,8 @@ def write(run: FinishedRun, folder: Path) -> None:
     shown, note = spread_lengths(lengths), ""
     if len(shown) < len(lengths):
         note = f" {len(shown)} of {len(lengths)} lengths; lengths.csv has all."
-    count, steps = len(run.cells[0].rows), run.cells[0].result["steps"]
-    over = f"{count} seeds [lowest, highest]" if count > 1 else "1 seed"
+    seeds, steps = seeds_of(run), run.cells[0].result["steps"]
+    over = "1 seed" if seeds == "1" else f"{seeds} seeds [lowest, highest]"
     taken = f"Median over {over}, {steps:,} steps, each seed at its best validation error."
     tables = [(error_rows(run, shown), f"{taken}{note} {ERRORS}"), (success_rows(run, shown), SUCCESS)]
     tables += [(published_rows(run, metric), caption) for metric, caption in PRINTED.items()]

@@ -55,7 +55,7 @@ def draw_heat_maps(run: FinishedRun, series: dict[str, Series]) -> Figure:
         cells = [result for result in run.cells if result.axes.get("operation", "") == operation]
         blocks.append(block_of(sign(operation), operation, cells, series, places, "interpolation_range"))
     labels = [one.label for one in series.values()], [name_range(place) for place in places]
-    return heat_maps(blocks, *labels, below="range of training inputs", seeds=len(run.cells[0].rows))
+    return heat_maps(blocks, *labels, below="range of training inputs", seeds=seeds_of(run))
 
 
 def draw_intervals(run: FinishedRun, series: dict[str, Series]) -> Figure:

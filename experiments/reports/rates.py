@@ -38,12 +38,15 @@ class Sweep(NamedTuple):
     Attributes:
       axis: its name.
       places: its values, from the lowest to the highest.
-      without: the axes that do not tell series apart: this one, and that of the columns.
     """
 
     axis: str
     places: list[float]
-    without: tuple[str, str]
+
+    @property
+    def without(self) -> tuple[str, str]:
+        """The axes that do not tell series apart: this one, and that of the columns."""
+        return self.axis, "optimizer"
 
     @property
     def label(self) -> str:
@@ -75,7 +78,7 @@ def write(run: FinishedRun, folder: Path) -> None:
         values = {result.value_of(axis) for result in run.cells} - {""}
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         if numbers and len(values) >= (2 if axis == "learning_rate" else 3):
-            sweep = Sweep(axis, sorted(values), (axis, "optimizer"))
+            sweep = Sweep(axis, sorted(values))
             series = series_of(run.cells, *sweep.without)
             draw = draw_lines if len(series) <= MOST_SERIES else draw_heat_maps
             save(draw(run, series, sweep), folder / ("rates.png" if axis == "learning_rate" else f"rates_{axis}.png"))
@@ -88,7 +91,7 @@ def draw_heat_maps(run: FinishedRun, series: dict[str, Series], sweep: Sweep) ->
         title = ", ".join(filter(None, [sign(operation), label_axis("optimizer", optimizer)]))
         blocks.append(block_of(title, operation, cells_of(run, operation, optimizer), series, sweep.places, *sweep.without))
     labels = [one.label for one in series.values()], [sweep.name(place) for place in sweep.places]
-    return heat_maps(blocks, *labels, below=sweep.label, seeds=len(run.cells[0].rows))
+    return heat_maps(blocks, *labels, below=sweep.label, seeds=seeds_of(run))
 
 
 def optimizers_of(run: FinishedRun) -> list[str]:

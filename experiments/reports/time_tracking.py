@@ -26,7 +26,7 @@ from experiments.reports.figures import (
     quiet,
     save,
 )
-from experiments.reports.formats import write_table
+from experiments.reports.formats import seeds_of, write_table
 from experiments.reports.published import published
 from experiments.reports.results import CellResult, FinishedRun
 from experiments.reports.trained import Trained, best_of_cell
@@ -58,8 +58,8 @@ def write(run: FinishedRun, folder: Path) -> None:
     Raises FileNotFoundError, the animation being last, if the folder has no parameters.
     """
     task = world(run)
-    (first, last), seeds = task.train_numbers, len(run.cells[0].rows)
-    caption = CAPTION.format(first=first, last=last, seeds=seeds, episodes=task.episodes)
+    first, last = task.train_numbers
+    caption = CAPTION.format(first=first, last=last, seeds=seeds_of(run), episodes=task.episodes)
     write_table(folder / "time_tracking", rows(run), caption)
     draw(run, folder)
     if animation.writers.is_available("pillow"):
