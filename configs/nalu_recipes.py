@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     config.learner.batch_size = 128
     config.learner.generator = "auto"  # of training batches: murmur on a CPU, threefry2x32 elsewhere; or pcg3d
 
-    config.reports = ("rates", "summary")
+    config.reports = ("rates", "summary", "scores")
 
     config.unit = ConfigDict({"name": "nalu"})
     config.unit.initializer = "glorot_uniform"  # of Ŵ and M̂; or madsen_johansen

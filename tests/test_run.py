@@ -425,7 +425,9 @@ def test_a_grid_over_the_learning_rate_has_a_column_for_it(swept):
         assert columns[:3] == ["unit", "operation", "learning_rate"]
         assert list(dict.fromkeys(row["learning_rate"] for row in rows)) == list(RATES.values())
     assert re.search(r"^unit +operation +learning_rate +success", swept.said.out, re.M)
-    assert "learning_rate=0.03" in (swept.folder / "scores.md").read_text(encoding="utf-8")
+    heading, _, *lines = (swept.folder / "scores.md").read_text(encoding="utf-8").splitlines()[:5]
+    assert [name.strip() for name in heading.strip("|").split("|")][2:4] == ["learning_rate", "success"]
+    assert [float(line.split("|")[3]) for line in lines] == list(map(float, RATES))
 
 
 def test_a_cell_of_a_grid_over_the_learning_rate_is_the_run_at_that_learning_rate(finished, swept):

@@ -14,7 +14,7 @@ from experiments.reports.formats import percent, scientific_interval, title, wri
 from experiments.reports.merging import ASIDE
 from experiments.reports.published import Number, Page, Table, table, tables
 from experiments.reports.results import CellResult, FinishedRun, write_csv
-from experiments.reports.scores import can_be_scored, printed, scores_of
+from experiments.reports.scores import has_untrained, printed, scores_of
 from experiments.settings.config import axis_path, config_at, has, leaves, override, split_overrides
 from experiments.settings.grid import axes_of, cells
 from experiments.settings.pages import load
@@ -111,7 +111,7 @@ def scores(run: FinishedRun, name: str) -> list[Compared]:
     """The scores of all cells. Raises ConfigError for a run that has none, or that another report scores."""
     if "scores" not in run.config.reports:
         raise ConfigError(f"{name} holds scores, and the page of this run does not name the report that makes them, scores")
-    if not can_be_scored(run):
+    if "interpolation_range" in run.axes or not has_untrained(run):
         raise ConfigError(
             f"{name} holds scores, which need the errors of untrained networks (in result.json of each cell) and a grid "
             f"without ranges: {run.folder} has not both"
