@@ -1,17 +1,23 @@
 """What every test runs under: two CPU devices, and JAX arithmetic that promotes neither ranks nor types in silence."""
 
 import ctypes
+import importlib.metadata
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 
-# Both must be set before JAX looks at its devices. Of two counts in XLA_FLAGS the last one wins.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2".lstrip()
+# Flags must be set before JAX looks at its devices. Of two values of a flag in XLA_FLAGS the last one wins.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+if importlib.metadata.version("jaxlib").startswith("0.10."):  # 0.12 knows no such flag
+    # The many small programs of tests then compile in two thirds of the time; scripts/test_versions is without it.
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ['XLA_FLAGS']}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it starts in the background
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

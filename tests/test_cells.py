@@ -301,6 +301,7 @@ def test_a_network_that_cannot_be_is_refused_in_a_sentence(fields, words):
     assert str(caught.value).startswith(words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CELLS)
 def test_every_cell_goes_over_a_sequence_under_its_name(name):
     _, outputs = run(cell(name, "nac", outputs=1), numbers(1, 3, 4))

@@ -170,6 +170,7 @@ def test_hard_signs_have_the_derivative_of_a_soft_one():
     np.testing.assert_allclose(jax.grad(lambda x: hard_sign(x).sum())(x), [1 / 25, 1, 1 / 4], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_controller_sets_the_weights_of_the_nalu_at_every_step():
     model = network(sees="signs", registers=2)
     params, z = started(model), batch()

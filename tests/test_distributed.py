@@ -157,6 +157,7 @@ def test_an_address_is_read_as_it_is_given():
         address(":1234", 1, 0)
 
 
+@pytest.mark.slow
 def test_half_set_variables_of_a_cluster_change_nothing(tmp_path, monkeypatch, expected):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_NTASKS", "2")

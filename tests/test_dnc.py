@@ -106,6 +106,7 @@ def test_what_was_written_is_found_by_its_key_and_then_by_what_followed_it():
     np.testing.assert_allclose(read[0], values[1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_dnc_answers_with_the_features_of_its_lstm_and_has_finite_gradients_from_an_empty_memory():
     cell = DNCCell(4, slots=N, width=W, heads=R)
     x = jnp.array(np.random.default_rng(2).normal(size=(3, 7, 2)), jnp.float32)

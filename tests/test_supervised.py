@@ -321,6 +321,7 @@ def test_a_nac_learns_to_subtract_in_6000_steps_whatever_its_seed():
     assert compiled("nac").evaluate(state, task).solved.all()
 
 
+@pytest.mark.slow
 def test_the_error_of_a_nalu_falls_to_a_tenth_in_3000_steps_whatever_its_seed():
     task = arithmetic("sub")
     state = started("nalu", task)
