@@ -6,41 +6,28 @@ command would do for that work, so its numbers are those of the local engine wit
 """
 
 import contextlib
-import functools
 import io
 import os
-import platform
 import secrets
-import signal
 import socket
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from textwrap import shorten
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from experiments.cpu import DEVICES, cores
+from experiments.engines.board import Board
+from experiments.engines.worker import Shared, train
 from experiments.faults import ConfigError, EnvironmentFault, Interrupted
-from experiments.reports.results import read_config
-from experiments.running.console import PLAIN_EVERY
-from experiments.running.environment import source
-from experiments.running.experiment import Experiment, one_line, trusted_environment
-from experiments.running.locks import Busy, Lock, is_held
-from experiments.running.status import DONE, FAILED_STATE, RESUMABLE, RUNNING, WAITING, State, state_of, summary, table
-from experiments.running.stopping import SIGNALS, SignalHandler
-from experiments.running.work import FAILED, Work, plan
-from experiments.settings.config import Config
-from experiments.settings.pages import CONFIGS, load, locate
-from experiments.terminal import PipeSafeConsole
+from experiments.running.experiment import Experiment, one_line
+from experiments.running.locks import Busy, is_held
+from experiments.running.work import FAILED, Work
+from experiments.settings.pages import CONFIGS, locate
 from nalu_jax.storage.files import write_atomic
 
 RETRIES = 20  # of a work whose worker or machine dies; each goes on from its last checkpoint
-PATIENCE = 600.0  # seconds in which a worker that was cut off notices (it takes four minutes) and lets go of its work
 LOOK_EVERY = 1.0  # seconds
 # Ray executes what reaches its ports. Where we start it, they are open to this machine alone (the name of the first variable
 # tells of the systems on which that is so by default), and to who knows the token.
@@ -51,8 +38,6 @@ STARTED_HERE = {
     "_node_ip_address": "127.0.0.1",
     "object_store_memory": 10**8,  # bytes; nothing of ours lies in it
 }
-WHO = "process "  # begins the note of who has a work
-LOOKED_AT_FIRST = (RUNNING, FAILED_STATE, RESUMABLE, WAITING, DONE)
 
 
 class Share(NamedTuple):
@@ -60,14 +45,6 @@ class Share(NamedTuple):
 
     cpus: int
     gpus: float
-
-
-class Shared(NamedTuple):
-    """What a worker needs to know of a run, besides which work is its own."""
-
-    workdir: Path
-    page: str  # "" without any
-    source: str  # digest of the library
 
 
 class Cluster:
@@ -238,122 +215,6 @@ class FirstLines(io.TextIOBase):
         if line := Text.from_ansi(text.strip().partition("\n")[0]).plain:
             self.say(shorten(line, 200))
         return len(text)
-
-
-class Board:
-    """All works of a run at the terminal: a live table, or, without a terminal, a line every ten seconds.
-
-    What it shows is in the run's folder.
-    """
-
-    def __init__(self, console: Console, works: list[Work]):
-        self.console = console
-        self.works = works
-        self.states = [State(WAITING, 0, "")] * len(works)
-        self.takers: list[set[str]] = [set() for _ in works]  # who has trained a work since this began
-        self.next = self.printed = 0.0  # when to look again, when a line was printed last
-        self.live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
-
-    def look(self) -> None:
-        """Looks at the works that are not done, and shows all; less often where that takes long, as for many over NFS."""
-        began = time.monotonic()
-        if began < self.next:
-            return
-        for i, work in enumerate(self.works):
-            if self.states[i].word != DONE:
-                self.states[i] = self.with_retries(i, state_of(work))
-        if self.console.is_terminal:
-            order = sorted(range(len(self.works)), key=lambda i: LOOKED_AT_FIRST.index(self.states[i].word))
-            shown = sorted(order[: max(1, self.console.height - 4)])
-            self.live.update(table([(self.works[i], self.states[i]) for i in shown], summary(self.states)), refresh=True)
-        elif began - self.printed >= PLAIN_EVERY:
-            self.printed = began
-            self.console.print(self.line(), soft_wrap=True, highlight=False, markup=False)
-        now = time.monotonic()
-        self.next = now + 10 * (now - began)
-
-    def with_retries(self, i: int, state: State) -> State:
-        """A state that says, too, how often the work was taken up by another worker."""
-        if state.word == RUNNING and state.note.startswith(WHO):
-            self.takers[i].add(state.note)
-        return state._replace(note="; ".join(filter(None, (self.retries(i), state.note))))
-
-    def retries(self, i: int) -> str:
-        """How often a work was taken up again, "" if not."""
-        times = len(self.takers[i]) - 1
-        return "" if times < 1 else "retried once" if times == 1 else f"retried {times} times"
-
-    def line(self) -> str:
-        """How far all works are, and those that run, in one line."""
-        told = [summary(self.states)]
-        for i, (work, state) in enumerate(zip(self.works, self.states, strict=True)):
-            if state.word == RUNNING:
-                step = f"{work.name} step {state.step:,} of {work.jobs[0].schedule.num_steps:,}"
-                told.append(", ".join(filter(None, (step, self.retries(i)))))
-        return "; ".join(told)
-
-    def __enter__(self) -> "Board":
-        if self.console.is_terminal:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.live.stop()
-
-
-# In a worker
-
-
-def train(folder: Path, run: Shared) -> None:
-    """Trains the work that has this folder, as a process of its own would, if need be from where another worker died.
-
-    Raises what it failed with; Interrupted if it was told to stop; Busy if another process has it; EnvironmentFault if this
-    machine does not see the run's folder, or has other code.
-    """
-    with handling() as signals:
-        config, environment = prepared(run)
-        with contextlib.closing(Lock(run.workdir)) as lock:
-            if not lock.take(shared=True):
-                raise Busy(f"{run.workdir} is in use")
-            work = next(work for work in plan(run.workdir, config) if work.folder == folder)
-            # It may be that of a worker that was cut off, and that stops when it notices.
-            deadline = time.monotonic() + PATIENCE
-            while is_held(folder) and time.monotonic() < deadline:
-                signals.check()
-                time.sleep(LOOK_EVERY)
-            experiment = Experiment(config, run.workdir, run.page, [work], PipeSafeConsole())
-            experiment.signals = signals
-            experiment.take(0, environment)
-        for error in experiment.failed.values():
-            raise error
-        if not experiment.trained and not work.finished:
-            raise Busy(f"{folder} is in use")
-
-
-@functools.cache
-def prepared(run: Shared) -> tuple[Config, dict[str, Any]]:
-    """The config of a run, with the page's own units registered, and where this worker is; once a process."""
-    here = platform.node()
-    if not (run.workdir / "config.json").is_file():
-        raise EnvironmentFault(f"{here} has no {run.workdir}: the folder of a run must be one that all machines share")
-    if source() != run.source:
-        raise EnvironmentFault(f"{here} has another nalu_jax ({source()}) than where the run was started ({run.source})")
-    if run.page:
-        load(run.page)
-    return read_config(run.workdir)[0], trusted_environment(run.page)
-
-
-@contextlib.contextmanager
-def handling() -> Iterator[SignalHandler]:
-    """Handles signals as a run does, and leaves them to Ray again."""
-    before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGHUP)}
-    signals = SignalHandler()
-    signals.install()
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def absolute(page: str) -> str:
