@@ -1,5 +1,7 @@
 """Why a run ends, as exit codes and exceptions."""
 
+import errno
+
 from nalu_jax.faults import EnvironmentFault
 
 __all__ = ["ConfigError", "Damaged", "EnvironmentFault", "Interrupted"]
@@ -9,6 +11,11 @@ BAD_CONFIG = 2
 BAD_ENVIRONMENT = 3
 INCOMPLETE = 4
 INTERRUPTED = 75
+
+
+def code_of(error: EnvironmentFault | OSError) -> int:
+    """The exit code of a fault of the machine; a name that is too long for it is the user's to change."""
+    return BAD_CONFIG if getattr(error, "errno", 0) == errno.ENAMETOOLONG else BAD_ENVIRONMENT
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.cpu import set_up_cpu
-from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, EnvironmentFault
+from experiments.faults import BAD_CONFIG, DONE, ConfigError, EnvironmentFault, code_of
 from experiments.settings.pages import load
 from experiments.terminal import PipeSafeConsole, print_error
 from nalu_jax.registry import nearest
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     except (ConfigError, flags.Error) as error:
         return print_error(error, BAD_CONFIG)
     except (EnvironmentFault, OSError) as error:
-        return print_error(error, BAD_ENVIRONMENT)
+        return print_error(error, code_of(error))
     finally:
         FLAGS.unparse_flags()  # the next call starts from the defaults
     return DONE

@@ -9,7 +9,7 @@ from absl import flags
 from rich.console import Console
 
 from experiments.cpu import set_up_cpu
-from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, Damaged, EnvironmentFault
+from experiments.faults import BAD_CONFIG, DONE, ConfigError, Damaged, EnvironmentFault, code_of
 from experiments.settings.pages import load
 from experiments.terminal import PipeSafeConsole, print_error
 from nalu_jax.registry import UnknownName
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     except (ConfigError, flags.Error) as error:
         return print_error(error, BAD_CONFIG)
     except (EnvironmentFault, OSError) as error:
-        return print_error(error, BAD_ENVIRONMENT)
+        return print_error(error, code_of(error))
     return DONE
 
 

@@ -9,7 +9,16 @@ from absl import flags
 from rich.console import Console
 
 from experiments.cpu import set_up_cpu
-from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, INTERRUPTED, ConfigError, EnvironmentFault, out_of_memory
+from experiments.faults import (
+    BAD_CONFIG,
+    BAD_ENVIRONMENT,
+    DONE,
+    INTERRUPTED,
+    ConfigError,
+    EnvironmentFault,
+    code_of,
+    out_of_memory,
+)
 from experiments.listings import show_config, show_pages, show_units, show_version
 from experiments.running.address import Address, address
 from experiments.settings.config import ALIASES, Config, override, split_overrides
@@ -80,7 +89,7 @@ def main(arguments: list[str]) -> int:
     except (ConfigError, flags.Error) as error:
         return print_error(error, BAD_CONFIG)
     except (EnvironmentFault, OSError) as error:  # OSError: a full disk, a folder that was taken away
-        return print_error(error, BAD_ENVIRONMENT)
+        return print_error(error, code_of(error))
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise

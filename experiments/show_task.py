@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.cpu import set_up_cpu
-from experiments.faults import BAD_CONFIG, BAD_ENVIRONMENT, DONE, ConfigError, EnvironmentFault
+from experiments.faults import BAD_CONFIG, DONE, ConfigError, EnvironmentFault, code_of
 from experiments.settings.config import Config, leaves, override, resolved, split_overrides, task_fields
 from experiments.settings.pages import load, shipped
 from experiments.terminal import PipeSafeConsole, print_error
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
     except (ConfigError, flags.Error) as error:
         return print_error(error, BAD_CONFIG)
     except (EnvironmentFault, OSError) as error:
-        return print_error(error, BAD_ENVIRONMENT)
+        return print_error(error, code_of(error))
     return DONE
 
 

@@ -137,7 +137,9 @@ class Optimizer:
 
     def __post_init__(self):
         # The smallest normal number of float32, below which it is 0 there.
-        refuse_unless(2**-126 <= self.learning_rate < math.inf, "learning_rate", self.learning_rate, "a positive number")
+        refuse_unless(
+            2**-126 <= self.learning_rate < math.inf, "learning_rate", self.learning_rate, "a positive number in float32"
+        )
         refuse_unless(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
         refuse_unless(0 <= self.end_factor < math.inf, "end_factor", self.end_factor, "a number of at least 0")
         if self.schedule == "constant":

@@ -212,7 +212,7 @@ def test_a_working_directory_under_a_file_is_refused(command, tmp_path):
 
 def test_a_working_directory_with_too_long_a_name_is_refused(command, tmp_path):
     said = command(QUICKSTART, f"--workdir={tmp_path / ('x' * 300)}")
-    assert said.code == 3
+    assert said.code == 2
     assert_one_line_of_error(said.err, "too long", "x" * 300)
     assert list(tmp_path.iterdir()) == []
 

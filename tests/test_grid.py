@@ -183,6 +183,14 @@ MISTAKES = [
     (["grid.sparsity_weight=0,-1"], "config.penalties.sparsity: weight must be a number of at least 0, got -1.0"),
     (["grid.sparsity_wieght=0,1"], "config.grid.sparsity_wieght: an axis is named after exactly one field"),
     (["grid.sparsty_weight=0,1"], "config.penalties.sparsty: nmu has no such penalty"),
+    (
+        [
+            f"grid.{axis}=0.{'1234567' * 3}"
+            for axis in ("learning_rate", "clip_norm", "clip_value", "momentum", "decay", "eps")
+        ]
+        + [f"grid.sparsity_{axis}=0.{'1234567' * 3}" for axis in ("weight", "growth", "below")],
+        "config.grid: a cell's name may have 255 letters, sweep fewer axes: ",
+    ),
 ]
 
 

@@ -148,7 +148,7 @@ def test_without_a_schedule_the_optimizer_keeps_no_count():
         ({"warmup_steps": 10}, "warmup_steps must be less than num_steps, which is 10, got 10"),
         ({"momentum": 1.0}, "momentum must be in .* got 1.0"),
         ({"eps": 0.0}, "eps must be positive"),
-        ({"learning_rate": 1e-60}, "learning_rate must be a positive number, got 1e-60"),
+        ({"learning_rate": 1e-60}, "learning_rate must be a positive number in float32, got 1e-60"),
     ],
 )
 def test_an_impossible_schedule_or_number_is_refused(settings, sentence):
@@ -293,7 +293,7 @@ def test_the_idle_side_s_state_is_the_same_bits_as_before():
 
 @pytest.mark.parametrize("value", [0, -1e-3, float("nan"), float("inf")])
 def test_a_learning_rate_that_is_no_positive_number_is_refused(value):
-    with pytest.raises(ValueError, match=f"learning_rate must be a positive number, got {value!r}"):
+    with pytest.raises(ValueError, match=f"learning_rate must be a positive number in float32, got {value!r}"):
         Optimizer(learning_rate=value)
 
 

@@ -28,6 +28,8 @@ class Cell(NamedTuple):
     config: Config
 
 
+LONGEST_NAME = 255  # bytes of the name of a folder, on the file systems of Linux and macOS
+
 # Fields of a page that make its grid, and that no cell has.
 OF_THE_GRID = ("grid", "parts", "skip_unsupported")
 
@@ -36,7 +38,8 @@ def cells(config: Config) -> Iterator[Cell]:
     """The cells of a grid, part after part; the last axis of a part runs fastest.
 
     Where the page says ``skip_unsupported``, without those whose unit cannot compute their operation. Raises ConfigError for
-    an axis without values or with one value twice, for a unit that does not exist, and for a grid without cells.
+    an axis without values or with one value twice, for a unit that does not exist, for a cell whose name no folder can have,
+    and for a grid without cells.
     """
     skip, made = config.get("skip_unsupported", False), 0
     paths = {axis: axis_path(config, axis) for axis in axes_of(config)}
@@ -55,7 +58,9 @@ def cells(config: Config) -> Iterator[Cell]:
             made += 1
             full = completed(cell, unit)
             conform(full)
-            yield Cell(values, cell_name(values), full)
+            if len(name := cell_name(values)) > LONGEST_NAME:
+                raise ConfigError(f"config.grid: a cell's name may have {LONGEST_NAME} letters, sweep fewer axes: {name}")
+            yield Cell(values, name, full)
     if not made:
         units = [(name, UNITS[name](1).operations) for name in config.grid.get("unit", ())]
         can = "; ".join(f"{name} computes {', '.join(operations) or 'none'}" for name, operations in units)
