@@ -57,6 +57,15 @@ def bounded_memory():
         forget_programs()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def own_results(request):
+    """Forgets what a file's own cached functions hold when it is through."""
+    yield
+    for function in vars(request.module).values():
+        if hasattr(function, "cache_clear") and function.__module__ == request.module.__name__:
+            function.cache_clear()
+
+
 def forget_programs():
     jax.clear_caches()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps for itself what is freed
