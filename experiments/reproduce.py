@@ -9,7 +9,7 @@ from rich.console import Console
 from experiments import report, run
 from experiments.cpu import set_up_cpu
 from experiments.faults import BAD_CONFIG, DONE, INCOMPLETE, ConfigError
-from experiments.settings.pages import shipped
+from experiments.settings.pages import load, shipped
 from experiments.terminal import PipeSafeConsole, print_error
 
 FLAGS = flags.FlagValues()
@@ -24,9 +24,9 @@ HELP = """\
 python -m experiments.reproduce TABLE [--budget=quick] [--workdir=FOLDER] [--dry_run]
 python -m experiments.reproduce --list
 
-Runs the pages that repeat a published table, or goes on with them, and writes their reports; success rates stand beside the
-published ones. --budget=quick takes the page without its preset "paper", and of pages that have none 10 seeds and 20,000
-steps. --dry_run says what it takes, and writes nothing. Exit codes: those of experiments.run.
+Runs the pages that repeat a published table, or goes on with them, and writes their reports; success rates and scores stand
+beside the published ones. --budget=quick takes the page without its preset "paper", and of pages that have none 10 seeds and
+20,000 steps. --dry_run says what it takes, and writes nothing. Exit codes: those of experiments.run.
 """
 QUICK = ("--config.num_seeds=10", "--config.num_steps=20000")
 
@@ -60,7 +60,7 @@ def reproduce(name: str, folder: Path, *, quick: bool, dry_run: bool = False) ->
     """
     from experiments.reports.published import table, tables
 
-    numbers, pages = table(name), tables()[name].pages
+    metrics, pages = {number.metric for number in table(name)}, tables()[name].pages
     if not pages:
         raise ConfigError(f"no page repeats {name}: {tables()[name].missing}")
     folders = [folder / str(i + 1) for i in range(len(pages))] if len(pages) > 1 else [folder]
@@ -70,7 +70,8 @@ def reproduce(name: str, folder: Path, *, quick: bool, dry_run: bool = False) ->
         code = run.main([f"--workdir={workdir}", *command, *(["--dry_run"] if dry_run else [])])
         if code not in (DONE, INCOMPLETE):
             return code
-    if dry_run or "success_rate" not in {number.metric for number in numbers}:
+    scored = "score" in metrics and all("scores" in load(page.config).reports for page in pages)
+    if dry_run or not ("success_rate" in metrics or scored):
         return DONE
     report.FLAGS.unparse_flags()
     return report.main([*map(str, folders), f"--out={folder}", f"--against={name}"])

@@ -28,6 +28,23 @@ def test_a_table_is_run_and_compared_from_its_name_alone(tmp_path, capsys, monke
     assert "step" not in capsys.readouterr().out.partition("unit")[0], "nothing is trained a second time"
 
 
+@pytest.mark.parametrize(
+    ("name", "compared"),
+    [
+        ("madsen_johansen_2020_simple", True),
+        ("trask_2018_table_7", True),
+        ("trask_2018_table_9", False),  # by its page's own report
+        ("trask_2018_table_1", False),  # of two tasks
+    ],
+)
+def test_success_rates_and_scores_are_compared_unless_another_report_does_so(name, compared, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("experiments.run.main", lambda arguments: 0)
+    monkeypatch.setattr("experiments.report.main", lambda arguments: asked.append(arguments[-1]) or 0)
+    assert reproduce(name, f"--workdir={tmp_path}") == 0
+    assert asked == [f"--against={name}"] * compared
+
+
 @pytest.mark.slow
 def test_a_dry_run_says_what_each_page_takes_and_writes_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("experiments.estimate.MOST", 0.0)
