@@ -54,6 +54,9 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("config", None, "Config page: quickstart, path.py or path.py:preset.", flag_values=FLAGS)
 flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/<page>[-<preset>].", flag_values=FLAGS)
 flags.DEFINE_bool("fresh", False, "Set the folder's earlier run aside and start over.", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "share", False, "One of many that train a run: end with 0 if the others have what is left.", flag_values=FLAGS
+)
 flags.DEFINE_enum("engine", "local", ["local", "ray"], "Who trains: this process, or a cluster by Ray.", flag_values=FLAGS)
 flags.DEFINE_string("address", None, "Ray: of a running cluster; by default Ray is started here.", flag_values=FLAGS)
 flags.DEFINE_integer("cpus", None, "Ray: cores of each group of cells.", lower_bound=1, flag_values=FLAGS)
@@ -75,7 +78,7 @@ flags.DEFINE_bool("status", False, "Show how far the run in --workdir is; change
 flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=FLAGS)
 OF_RAY = ("address", "cpus", "gpus")
 OURS = (
-    *("config", "workdir", "fresh", "status", "dry_run", "show_config"),
+    *("config", "workdir", "fresh", "share", "status", "dry_run", "show_config"),
     *("engine", *OF_RAY, "distributed", "coordinator", "num_processes", "process_id", "join_timeout", "emit_slurm"),
     *("list_configs", "list_units", "version", "help"),
 )
@@ -181,11 +184,14 @@ def check_engine(where: Address) -> None:
         raise ConfigError(f"--{unused[0]} is a setting of --engine=ray")
     if FLAGS.engine == "ray" and (FLAGS.distributed or where.coordinator):
         raise ConfigError("--distributed is one program and --engine=ray many: choose one of them")
+    if FLAGS.share and (FLAGS.distributed or where.coordinator):
+        raise ConfigError("--share is of processes that train cells of their own, --distributed of one program: choose one")
 
 
 def train(config: Config, workdir: Path, where: Address, platforms: str, console: Console) -> int:
     """Runs the experiment, by the engine and in the processes that the flags say, and returns the exit code."""
     from experiments.running.experiment import one_after_another, run_experiment
+    from experiments.running.locks import Busy
 
     engine = one_after_another
     if FLAGS.engine == "ray":
@@ -196,7 +202,13 @@ def train(config: Config, workdir: Path, where: Address, platforms: str, console
         run_experiment, config, workdir, page=FLAGS.config, fresh=FLAGS.fresh, console=console, engine=engine
     )
     if not (FLAGS.distributed or where.coordinator):
-        return run()
+        try:
+            return run()
+        except Busy as busy:
+            if not FLAGS.share:
+                raise
+            console.print(str(busy), highlight=False, markup=False, soft_wrap=True)
+            return DONE
     from experiments.engines.together import run_together
 
     return run_together(config, where, FLAGS.join_timeout, run)

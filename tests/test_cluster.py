@@ -148,6 +148,9 @@ def test_settings_of_ray_are_refused_without_it_and_where_they_make_no_sense(tmp
         return done.returncode, done.stderr
 
     assert error_of("--cpus=2") == (2, "error: --cpus is a setting of --engine=ray\n")
+    for one, other in (("--engine=ray", "--distributed"), ("--share", "--distributed")):
+        code, said = error_of(one, other)
+        assert code == 2 and one in said and other in said and said.count("\n") == 1
     (tmp_path / "ray.py").write_text("raise ImportError")  # as where it is not installed
     code, said = error_of("--engine=ray")
     assert code == 3 and said.count("\n") == 1 and "pip install 'nalu_jax[experiments,cluster]'" in said

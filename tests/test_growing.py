@@ -293,7 +293,9 @@ def test_a_process_that_finds_nothing_to_take_says_who_has_it(grown):
     (grown / "linear-add").mkdir()
     with held(grown / "linear-add"):
         said = run(grown, operations="add,sub")
+        shared = run(grown, operations="add,sub", more=["--share"])
     assert said.code == 3 and "linear-add in use by process" in said.err and "nothing else is left to train" in said.err
+    assert shared.code == 0 and shared.out.endswith(said.err.removeprefix("error: ")) and not shared.err
 
 
 CHILD = """

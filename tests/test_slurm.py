@@ -69,9 +69,9 @@ def test_the_scripts_say_the_command_and_what_each_task_takes(tmp_path, monkeypa
         assert "-m experiments.run --config=quickstart '--workdir=my runs' --config.num_steps=300" in script
         assert "#SBATCH --cpus-per-task=4\n" in script and "#SBATCH --requeue\n" in script
     assert "#SBATCH --array=0-7\n" in first and "#SBATCH --gpus=2\n" in first  # two units, four operations
-    assert "#SBATCH --signal=B:TERM@120\n" in first and "--distributed" not in first
+    assert "#SBATCH --signal=B:TERM@120\n" in first and " --share &\n" in first and "--distributed" not in first
     assert "#SBATCH --ntasks-per-node=2\n" in second and "#SBATCH --gpus-per-node=2\n" in second
-    assert " --distributed\n" in second
+    assert " --distributed\n" in second and "--share" not in second
     assert not list(tmp_path.iterdir())
 
 

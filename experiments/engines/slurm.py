@@ -21,7 +21,7 @@ ARRAY = """\
 #SBATCH --open-mode=append
 #SBATCH --signal=B:TERM@120
 cd {folder} || exit 3
-{command} &
+{command} --share &
 run=$!
 # Two minutes before its time is over the task saves and ends with 75. As SIGUSR1, since SLURM may send SIGTERM to all
 # processes of a job, and a second one would end the run at once.
