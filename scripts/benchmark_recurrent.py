@@ -112,19 +112,24 @@ def clocks() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
+def torch_of(python: str) -> str:
+    """The version of PyTorch that a Python has, "" if it has none."""
+    asked = [python, "-c", "import torch; print(torch.__version__)"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+
+
 class Torch:
-    """A process of PyTorch that takes turns; its ``version`` is None where there is no PyTorch."""
+    """A process of PyTorch that takes turns."""
 
     def __init__(self, python: str, threads: int):
         command = [python, ROOT / "benchmarks" / "recurrent_torch.py", str(threads)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.version = self.answer()
+        self.answer()  # it is there
 
     def answer(self) -> Any:
-        """The next line that it prints; None if it has ended."""
+        """The next line that it prints."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        return json.loads(line) if line else None
+        return json.loads(self.process.stdout.readline())
 
     def turn(self, settings: dict[str, Any], steps: int) -> Took:
         """Takes so many steps of one seed."""
@@ -147,13 +152,13 @@ def settings_of(case: Case, job: Job) -> dict[str, Any]:
     }
 
 
-def measure(case: Case, seeds: int, block: int, rounds: int, torch: Torch) -> tuple[list[Took], list[Took]]:
+def measure(case: Case, seeds: int, block: int, rounds: int, torch: Torch | None) -> tuple[list[Took], list[Took]]:
     """Turns of ours and of PyTorch, one after the other."""
     with compiling_anew():
         job = job_of(case, seeds, block)
         turn = ours(job)
         steps = enough(lambda steps: turn(steps).clock * steps * seeds / 1000, SECONDS)
-        if torch.version is None:
+        if torch is None:
             return [turn(steps) for _ in range(rounds)], []
         settings = settings_of(case, job)
         theirs = enough(lambda steps: torch.turn(settings, steps).clock * steps / 1000, SECONDS)
@@ -186,14 +191,18 @@ def main() -> None:
     names = arguments.networks.split(",")
     if unknown := [name for name in names if name not in CASES]:
         parser.error(f"there is no network {unknown[0]!r}; known: {', '.join(CASES)}")
-    torch = Torch(arguments.torch, arguments.threads)
-    title = f"ms a seed-step, {arguments.seeds} seeds, median of {arguments.rounds} rounds, PyTorch {torch.version}"
-    table = Table(box=None, title=title, title_justify="left")
+    version = torch_of(arguments.torch)
+    torch = Torch(arguments.torch, arguments.threads) if version else None
+    beside = f"PyTorch {version}" if version else f"no PyTorch in {arguments.torch}"
+    title = f"ms a seed-step, {arguments.seeds} seeds, medians of rounds: {arguments.rounds}, {beside}"
+    table = Table(box=None)
     for column in ("network", "ours", "PyTorch", "ratio", "CPU: ours", "PyTorch", "ratio"):
         table.add_column(column, justify="left" if column == "network" else "right")
     for name in names:
         table.add_row(name, *row_of(*measure(CASES[name], arguments.seeds, arguments.block, arguments.rounds, torch)))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(title, soft_wrap=True, highlight=False)
+    console.print(table)
 
 
 if __name__ == "__main__":
