@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow  # the drawing of programs takes long to compile
 @functools.cache
 def drawn(operations=programs.OPERATIONS, most=3, below=100):
     draw = functools.partial(programs.draw, count=COUNT, operations=operations, most=most, below=below)
-    return jax.tree.map(np.asarray, jax.jit(draw)(jax.random.key(0)))
+    return jax.tree.map(np.asarray, jax.jit(draw)(jax.random.key(0, impl="unsafe_rbg")))
 
 
 def texts(found):
