@@ -12,6 +12,7 @@ from fake_runs import arithmetic, cell_of, page_of, run_of
 from experiments.faults import ConfigError
 from experiments.reports import programs as report
 from nalu_jax.data.programs import KINDS
+from nalu_jax.networks.cells import SEES
 from nalu_jax.registry import TASKS
 from nalu_jax.tasks.program_evaluation import ProgramEvaluation, matching_digits
 
@@ -177,6 +178,18 @@ def test_a_row_has_the_digits_of_each_split_and_the_end_of_the_papers_curves_beh
 def test_a_cell_is_named_by_the_axes_in_which_others_of_its_kind_differ(tmp_path):
     [of_nalu] = run_of([cell(tmp_path, [1.0] * 3, cell="configured_nalu", registers=2, sees="hard_signs")]).cells
     assert report.label_of(of_nalu) == "NALU, 2 registers, sees hard signs"
+
+
+def test_in_the_picture_a_cell_is_named_without_what_its_programs_decide_and_has_a_line_of_its_own(tmp_path):
+    kinds = {"addition": 1, "mixed": 2}
+    cells = [
+        cell(tmp_path, [1.0] * 3, programs=programs, cell="configured_nalu", registers=registers, sees=sees)
+        for programs, registers in kinds.items()
+        for sees in SEES
+    ]
+    looks = report.looks_of(run_of(cells))
+    assert list(looks) == [f"NALU, sees {sees.replace('_', ' ')}" for sees in SEES]
+    assert len({look["linestyle"] for look in looks.values()}) == len(SEES)
 
 
 def test_the_report_is_written_with_its_picture_and_refuses_another_task(tmp_path):

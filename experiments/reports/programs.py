@@ -22,6 +22,7 @@ from nalu_jax.tasks.program_evaluation import SPLITS, ProgramEvaluation
 FIGURES = ("trask_2018_figure_6", "trask_2018_figure_4")
 LABELS = {"configured_nalu": "NALU", "ugrnn": "UGRNN", "lstm": "LSTM", "dnc": "DNC"}
 LOOKS = {"configured_nalu": ("#D55E00", "^"), "ugrnn": ("#0072B2", "s"), "lstm": ("#6A3D9A", "<"), "dnc": ("#595959", "D")}
+STYLES = (*LINES, (0, (4, 1.2, 1, 1.2, 1, 1.2)))  # the last with two dots between dashes
 TITLES = {"addition": "addition", "sums": "sums and differences", "mixed": "programs"}
 CAPTION = (
     "Matching digits of rounded answers, aligned at the units, and exact answers of the test, at the evaluation of a seed "
@@ -94,9 +95,9 @@ def programs_of(run: FinishedRun) -> list[str]:
     return list(dict.fromkeys(task_of(result).programs for result in run.cells))
 
 
-def label_of(result: CellResult) -> str:
-    """A cell as tables and pictures name it, with the axes in which others of its kind may differ."""
-    known, cell = ("cell", "readout", "programs"), str(result.cell.config.network.cell)
+def label_of(result: CellResult, without: frozenset[str] = frozenset()) -> str:
+    """A cell as tables and pictures name it, with the axes in which others of its kind may differ, unless left out."""
+    known, cell = {"cell", "readout", "programs"} | without, str(result.cell.config.network.cell)
     shown = {axis: value for axis, value in result.axes.items() if axis not in known and value != ""}
     texts = {axis: f"{axis} {value}".replace("_", " ") for axis, value in shown.items()}
     if count := shown.get("registers"):
@@ -107,7 +108,7 @@ def label_of(result: CellResult) -> str:
 @paper_style
 def draw(run: FinishedRun, folder: Path) -> None:
     """A row for each kind of programs, a column a split: medians and quartiles, with the paper's points as open markers."""
-    looks, kinds = looks_of(run), programs_of(run)
+    settled, looks, kinds = settled_axes(run), looks_of(run), programs_of(run)
     handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
     cells = dict.fromkeys(point["cell"] for programs in kinds for point in printed(programs))
     handles += [Line2D([], [], label=f"{LABELS[cell]}, 2018", **point_look(cell)) for cell in cells]
@@ -117,7 +118,7 @@ def draw(run: FinishedRun, folder: Path) -> None:
     for row, programs in zip(panels, kinds, strict=True):
         for panel, split in zip(row, SPLITS, strict=True):
             for result in [result for result in run.cells if task_of(result).programs == programs]:
-                draw_curve(panel, result, split, looks[label_of(result)])
+                draw_curve(panel, result, split, looks[label_of(result, settled)])
             draw_points(panel, programs, split)
             quiet(panel)
         row[0].set_ylabel(f"{TITLES[programs]}\nmatching digits")
@@ -133,17 +134,25 @@ def draw(run: FinishedRun, folder: Path) -> None:
     save(figure, folder / "programs.png")
 
 
-def looks_of(run: FinishedRun) -> dict[str, dict[str, Any]]:
-    """The look of each cell by its label; those of one kind that share a row of the picture differ in their lines."""
-    looks: dict[str, dict[str, Any]] = {}
-    drawn: Counter[tuple[str, str]] = Counter()
+def settled_axes(run: FinishedRun) -> frozenset[str]:
+    """The axes that the kind of programs and of cell decides, so that no label of a picture needs them."""
+    values: dict[tuple[str, str, str], set[Any]] = {}
     for result in run.cells:
-        label, cell = label_of(result), str(result.cell.config.network.cell)
-        row = task_of(result).programs, cell
+        for axis, value in result.axes.items():
+            values.setdefault((axis, task_of(result).programs, str(result.cell.config.network.cell)), set()).add(value)
+    return frozenset(run.axes) - {axis for (axis, *_), found in values.items() if len(found) > 1}
+
+
+def looks_of(run: FinishedRun) -> dict[str, dict[str, Any]]:
+    """The look of each cell by its label in the picture; those of one kind of cell differ in their lines."""
+    settled, looks = settled_axes(run), {}
+    of_kind: Counter[str] = Counter()
+    for result in run.cells:
+        label, cell = label_of(result, settled), str(result.cell.config.network.cell)
         if label not in looks:
             colour = LOOKS[cell][0] if cell in LOOKS else look_of(cell)["color"]
-            looks[label] = {"color": colour, "linestyle": LINES[drawn[row] % len(LINES)]}
-        drawn[row] += 1
+            looks[label] = {"color": colour, "linestyle": STYLES[of_kind[cell] % len(STYLES)]}
+            of_kind[cell] += 1
     return looks
 
 
