@@ -61,7 +61,8 @@ def started(folder, *, processes, devices=1, more=(), environment=None, first=()
 
 def child(command, devices=1, environment=None):
     """A process of a command, with so many CPU devices."""
-    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", **(environment or {})}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"  # the last count counts
+    environment = {**os.environ, "XLA_FLAGS": flags, **(environment or {})}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
