@@ -6,7 +6,8 @@ LSTM sets the weights of a NALU at every step; beside it an LSTM, a UGRNN and a 
 
 The paper says neither what the LSTM sees nor how many numbers the NALU keeps: "kinds" of tokens alone, with which a
 controller can add and subtract but not compare; "signs", the tanh of the NALU's registers as well; "hard_signs", which are
--1, 0 or 1.
+-1, 0 or 1; "values" and "scaled_values", the signs and the number of the token, or a hundredth of it, which are not in the
+grid.
 
 Presets, chosen by what follows the colon:
 
