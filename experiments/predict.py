@@ -90,10 +90,15 @@ def parsed(result: Any, text: str) -> Any:
 
 def described(result: Any, seed: int, *, chosen: bool) -> str:
     """Which network answers, and how good it is: its cell, its seed, its errors."""
-    errors = {heading: result.seeds[name][result.best_seed] for name, heading in result.task.columns.items()}
+    from experiments.reports.formats import is_share, of_column, title
+
+    values = {heading: float(result.seeds[name][result.best_seed]) for name, heading in result.task.columns.items()}
+    told = [
+        f"{title(head)} {of_column(head, value) if is_share(head) else f'{value:.3g}'}" for head, value in values.items()
+    ]
     how = " (the cell with the best score)" if chosen else ""
     seeds = f"seed {seed}" + (f", the best of {len(result.rows)}" if len(result.rows) > 1 else "")
-    return f"{result.cell.name}{how}, {seeds}: " + ", ".join(f"{heading} {value:.3g}" for heading, value in errors.items())
+    return f"{result.cell.name}{how}, {seeds}: {', '.join(told)}"
 
 
 def table_of(trained: Any, text: str, inputs: Any) -> Table:

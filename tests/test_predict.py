@@ -82,6 +82,14 @@ def test_a_cell_answers_that_is_named(sums, capsys):
     assert output.startswith("linear-sub, seed 2, the best of 4: ") and rows_of(output)[2] == ["1.5", "2", "8.5"]
 
 
+def test_shares_of_a_network_are_told_in_per_cent(tmp_path):
+    shares = dict.fromkeys(("train_digits", "validation_digits", "test_digits", "test_exact"), ERRORS)
+    cell = cell_of(tmp_path, page_of("program_evaluation"), {"cell": "lstm"}, COLUMNS | shares, best_seed=2)
+    share = f"{100 * ERRORS[2]:.1f} %"
+    told = ", ".join(f"{split} {share}" for split in ("train", "validation", "test", "test exact"))
+    assert predict.described(cell, 2, chosen=False) == f"lstm, seed 2, the best of 4: {told}"
+
+
 def test_an_input_that_begins_with_a_minus_sign_comes_after_two(sums, capsys):
     assert predict.main([f"--workdir={sums}", "--", "-1.5 2"]) == 0
     assert rows_of(capsys.readouterr().out)[2] == ["-1.5", "2", "-3.5"]
