@@ -20,6 +20,7 @@ from experiments.settings.grid import cells
 from experiments.settings.pages import CONFIGS, load, shipped
 from nalu_jax.registry import UNITS
 from nalu_jax.tasks.mnist_even_digits import MnistEvenDigits
+from nalu_jax.tasks.recurrent_arithmetic import RecurrentArithmetic
 from nalu_jax.tasks.static_arithmetic import StaticArithmetic
 
 
@@ -157,11 +158,12 @@ LITTLE = {"data": "embedded", "num_canvases": 10, "num_sequences": 10, "num_prog
 @pages(lambda page: not page.endswith(QUICK))
 @pytest.mark.usefixtures("ordinary_promotion")
 def test_every_unit_of_every_page_can_start_and_take_a_step(page, monkeypatch):
-    """By shapes alone; the threshold, which takes a simulation, is left out, and so is most of the data.
+    """By shapes alone; thresholds, which take a simulation, are left out, and so is most of the data.
 
     Networks that differ from those of an earlier page in sizes alone are left out but for one.
     """
-    monkeypatch.setattr(StaticArithmetic, "threshold", 1.0)
+    for spec in (StaticArithmetic, RecurrentArithmetic):
+        monkeypatch.setattr(spec, "threshold", 1.0)
     monkeypatch.setattr(MnistEvenDigits, "fixed_canvases", no_canvases)
     for cell in new_networks(page):
         config = cell.config.copy_and_resolve_references()
