@@ -11,7 +11,11 @@ with Adam at 1e-3. Here all of the following is tried on + - ×, with the data o
   batches      512 examples a step
   ranges       trained on U[1, 2], tested on U[2, 6], as Madsen & Johansen have it
 
-All but the optimizers with RMSProp at 3e-2 and clipping. The picture rates.png shows the success rate of all of them.
+All but the optimizers with RMSProp at 3e-2 and clipping. The picture rates.png shows the success rate of all of them,
+scores.md their scores too.
+
+The rate decides: at 1e-3 one of 288 seeds solves its operation; with Adam at 1e-1, without clipping, 10 and 12 of 12 solve
++, with one set of weights and with two. - and × are never solved by more than 6 of 12.
 
 Time:     about an hour on two cores (114 cells, 1,368 seeds)
 Command:  python -m experiments.run --config=configs/nalu_recipes.py --workdir=runs/nalu_recipes

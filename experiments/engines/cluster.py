@@ -19,7 +19,7 @@ from rich.text import Text
 
 from experiments.cpu import DEVICES, cores
 from experiments.engines.board import Board
-from experiments.engines.worker import Shared, train
+from experiments.engines.worker import LOOK_EVERY, Shared, train
 from experiments.faults import ConfigError, EnvironmentFault, Interrupted
 from experiments.running.experiment import Experiment, one_line
 from experiments.running.locks import Busy, is_held
@@ -28,7 +28,6 @@ from experiments.settings.pages import CONFIGS, locate
 from nalu_jax.storage.files import write_atomic
 
 RETRIES = 20  # of a work whose worker or machine dies; each goes on from its last checkpoint
-LOOK_EVERY = 1.0  # seconds
 # Ray executes what reaches its ports. Where we start it, they are open to this machine alone (the name of the first variable
 # tells of the systems on which that is so by default), and to who knows the token.
 CLOSED = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}

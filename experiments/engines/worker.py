@@ -21,7 +21,7 @@ from experiments.settings.pages import load
 from experiments.terminal import PipeSafeConsole
 
 PATIENCE = 600.0  # seconds in which a worker that was cut off notices (it takes four minutes) and lets go of its work
-LOOK_EVERY = 1.0  # seconds
+LOOK_EVERY = 1.0  # seconds, between two looks at what others do
 
 
 class Shared(NamedTuple):
