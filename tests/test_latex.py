@@ -94,11 +94,12 @@ def test_every_committed_table_can_be_set_and_is_read_back_as_it_was_written(pat
     latex = (tmp_path / f"{path.stem}.tex").read_text()
     assert latex.isascii() and depth(latex) == 0
     assert len(set(re.findall(r"\\label\{(.*)\}", latex))) == len(tables) == latex.count(r"\caption{")
-    bodies = re.findall(r"\\toprule\n(.*?)\n *\\bottomrule", latex, re.S)
+    bodies = re.findall(r"\\begin\{(tabular|longtable)\}\{[^\n]*\}\n(.*?)\n *\\end\{\1\}", latex, re.S)
     assert len(bodies) == len(tables)
-    for body, table in zip(bodies, tables, strict=True):
-        lines = [line for line in body.splitlines() if line.strip() != r"\midrule"]
-        assert len(lines) == len(table.rows) + 1
+    for (kind, body), table in zip(bodies, tables, strict=True):
+        lines = [line for line in body.splitlines() if not re.match(r" *\\(toprule|midrule|bottomrule|end|caption)", line)]
+        assert len(lines) == len(table.rows) + (2 if kind == "longtable" else 1)
+        assert (kind == "longtable") == (len(table.rows) > MOST_ROWS)
         assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {len(table.headings) - 1}
         assert all(line.endswith(r"\\") and line.replace(r"\$", "").count("$") % 2 == 0 for line in lines)
         assert not re.search(r"(?<!\\)[%#]", body)
