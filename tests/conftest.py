@@ -1,6 +1,7 @@
-"""What every test runs under: two CPU devices, and JAX arithmetic that promotes neither ranks nor types in silence."""
+"""What every test runs under: two CPU devices, programs compiled in haste, no promotion of ranks and types in silence."""
 
 import ctypes
+import gc
 import importlib.metadata
 import os
 import signal
@@ -18,6 +19,8 @@ import jax
 import pytest
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it starts in the background
+HASTE = "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ  # scripts/test_versions compiles as runs do
+jax.config.update("jax_disable_most_optimizations", HASTE)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -34,6 +37,22 @@ def pytest_collection_modifyitems(config, items):
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     count = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.path not in slow, -count[item.path]))
+
+
+def pytest_collection_finish():
+    """Collects garbage less often: each look at everything that is alive, most of which stays, takes seconds in sum."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="module")
+def optimized():
+    """Compiles as runs do: for files that train for long, or compare to the bit with other processes."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    forget_programs()
+    yield
+    jax.config.update("jax_disable_most_optimizations", HASTE)
+    forget_programs()
 
 
 @pytest.fixture

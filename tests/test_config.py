@@ -152,7 +152,7 @@ def no_canvases(spec, images, seed):
     return jnp.zeros((spec.canvas, spec.canvas, spec.num_canvases), jnp.uint8), jnp.zeros(spec.num_canvases, jnp.int32)
 
 
-LITTLE = {"data": "embedded", "num_canvases": 10, "num_sequences": 10, "num_programs": 10, "lengths": (2, 3)}
+LITTLE = {"data": "embedded", "num_canvases": 10, "num_sequences": 10, "num_programs": 10, "lengths": (2,)}
 
 
 @pages(lambda page: not page.endswith(QUICK))

@@ -136,6 +136,7 @@ def test_evaluations_to_go_are_those_at_multiples_of_eval_every_and_at_the_end(t
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized")
 def test_the_time_and_the_disk_are_those_that_the_run_takes(tmp_path):
     # Compiled already, in part by the estimate itself: what is compared is training, evaluating and writing.
     config = page(units=("linear",), steps=240_000, seeds=16, eval_every=5000)

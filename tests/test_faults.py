@@ -31,7 +31,7 @@ from experiments.running import cell, experiment
 from experiments.settings.pages import CONFIGS
 from nalu_jax.storage.files import sealed, unsealed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized")]
 
 # Three seeds on two devices; evaluations at 0, 50, ..., 5000.
 STEPS, EVERY, CELL = 5000, 50, "linear-sub"

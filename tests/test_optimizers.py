@@ -13,7 +13,7 @@ from nalu_jax.learners.optimizers import make_optimizer, taking_turns
 from nalu_jax.recipes import Optimizer
 from nalu_jax.registry import OPTIMIZERS, UnknownName
 
-pytestmark = pytest.mark.usefixtures("optax_promotion")
+pytestmark = pytest.mark.usefixtures("optimized", "optax_promotion")
 
 # Gradients that come one after another, f64[steps, elements]: large ones, small ones, and some that show where ε stands.
 GRADIENTS = np.random.RandomState(0).normal(size=(5, 4)) * [10, 1, 1e-3, 1e-8]

@@ -36,7 +36,7 @@ from experiments.settings.grid import cells
 from experiments.settings.pages import CONFIGS, load
 from nalu_jax.training.random import Purpose, key_at
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized")]
 
 ROOT = CONFIGS.parent
 RUN = [sys.executable, "-m", "experiments.run"]

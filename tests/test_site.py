@@ -213,6 +213,7 @@ def rates(printed):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
 def test_the_notebook_runs_and_comes_out_as_it_is_committed(capsys):
     matplotlib.use("agg")

@@ -1,7 +1,9 @@
 """Units as the layers of networks, from names and plain values."""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -63,9 +65,12 @@ def fields_of(unit: Unit) -> dict[str, Any]:
     return {field.name: getattr(unit, field.name) for field in dataclasses.fields(unit) if field.name not in common}
 
 
-def unit_fields() -> dict[str, Any]:
+def unit_fields() -> Mapping[str, Any]:
     """The fields of all registered units, each with its default in the first unit that has it."""
-    found: dict[str, Any] = {}
-    for constructor in UNITS.values():
-        found = fields_of(constructor(1)) | found
-    return found
+    return fields_of_any(tuple(UNITS.values()))
+
+
+@functools.cache  # a grid of a thousand cells asks as often
+def fields_of_any(constructors: tuple[Callable[..., Unit], ...]) -> Mapping[str, Any]:
+    """The fields of units, each with its default in the first that has it."""
+    return dict(ChainMap(*(fields_of(constructor(1)) for constructor in constructors)))
