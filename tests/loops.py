@@ -1,5 +1,6 @@
 """Learners of which every step is known, and a host that notes all that happens: what the tests of the loop are made of."""
 
+import functools
 import itertools
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ from nalu_jax.networks.stacks import two_layer
 from nalu_jax.tasks.operations import OPERATIONS
 from nalu_jax.tasks.static_arithmetic import ArithmeticTask
 from nalu_jax.tasks.subsets import Disjoint
-from nalu_jax.training.distributed import seed_mesh
+from nalu_jax.training.distributed import Layout, seed_mesh
+from nalu_jax.training.loop import Programs, make_chunk, make_programs, make_start, run_seeds
 from nalu_jax.types import Evaluation, Hyperparameters, Learner, Problem, TrainState
 
 NEVER = 2**31 - 1
@@ -83,6 +85,11 @@ def of_seeds(run, rows, places):
     return jax.tree.map(lambda leaf: np.asarray(leaf)[list(places)], (run.state, run.record, [m for _, m in rows]))
 
 
+def assert_equal_but_for_rounding(one, other):
+    """45 steps, each of which may round differently."""
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, other)
+
+
 # A learner whose evaluations are written down
 
 
@@ -128,6 +135,23 @@ def script(validation, test=None, score=None, fault=NEVER):
     written.score[:seeds, :evaluations] = validation if score is None else score
     written.fault[:seeds] = fault
     return written
+
+
+@functools.cache
+def programs_of_scripts():
+    return make_programs(scripted(), Layout(seed_mesh(), 1))
+
+
+def play(script, host, *, num_seeds=2, **options):
+    """The finished run of the scripted learner as NumPy arrays; the host's log tells of its chunks too."""
+    programs = programs_of_scripts()
+
+    def chunk(run, script, num_steps, evaluate):
+        host.log.append(f"{num_steps} steps")
+        return programs.chunk(run, script, num_steps, evaluate)
+
+    chunk.lower = programs.chunk.lower  # what is compiled ahead is no chunk of the run
+    return fetch(run_seeds(programs._replace(chunk=chunk), np.arange(num_seeds), script, host=host, **options))
 
 
 # A NAC that can be made to fail
@@ -197,3 +221,40 @@ def one_device():
 
 def mesh_of(devices):
     return one_device() if devices == 1 else seed_mesh()
+
+
+@functools.cache
+def starting(devices):
+    """What starts runs of the NAC, whatever the blocks of their seeds."""
+    return make_start(FAULTY, mesh_of(devices))
+
+
+@functools.cache
+def programs_for(devices, block):
+    """The programs of the NAC, throughout a file: what compiles twice is a finding."""
+    layout = Layout(mesh_of(devices), block)
+    return Programs(starting(devices), make_chunk(FAULTY, layout), layout)
+
+
+# Seven seeds are one short of filling up blocks of two and of four.
+EIGHT, SEVEN = range(8), range(7)
+NUM_STEPS, EVAL_EVERY = 45, 10
+PROBLEMS = {
+    "healthy": variant(),
+    "a loss is not finite": variant(fault_at=13),
+    "parameters are not finite": variant(fault_at=13, in_params=True),
+}
+FAULTS = [name for name in PROBLEMS if name != "healthy"]
+
+
+def train(programs, host, *, fault="healthy", problem=None, seeds=EIGHT, **options):
+    """The finished run as NumPy arrays."""
+    options = {"num_steps": NUM_STEPS, "eval_every": EVAL_EVERY} | options
+    return fetch(run_seeds(programs, np.asarray(seeds, np.uint32), problem or PROBLEMS[fault], host=host, **options))
+
+
+@functools.cache
+def seven_seeds(devices, block, fault="healthy"):
+    """The uninterrupted run of seeds 0 to 6 and its metrics."""
+    host = Recorder()
+    return train(programs_for(devices, block), host, fault=fault, seeds=SEVEN), host.rows
