@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = json.loads((Path(__file__).parent / "golden_units.json").read_text())["cases"]
 GOLDEN_IDS = [f"{case['unit']}-{case['in']}-to-{case['out']}" for case in GOLDEN]
 # In float64 only the order of sums of at most five terms is left. Gradients cancel, so that their tolerance is relative to
-# the largest entry of an array. The cases of iNALU were computed in float32 themselves. test_units.py has float32.
+# the largest entry of an array. The cases of iNALU were computed in float32 themselves. test_families.py has float32.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13}
 
 
