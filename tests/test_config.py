@@ -260,7 +260,7 @@ def test_numbers_of_the_command_line_reach_the_schedule():
     assert (list(schedule.seeds), schedule.num_steps, schedule.eval_every) == ([5, 6, 7], 100, 10)
 
 
-@pytest.mark.parametrize("text", ["nac,nalu", "nac, nalu", "(nac,nalu)", "nac,nalu,"])
+@pytest.mark.parametrize("text", ["nac,nalu", "nac, nalu", "(nac,nalu)", "nac,nalu,", "('nac', 'nalu')", '["nac", "nalu"]'])
 def test_an_axis_is_a_list_of_names(text):
     assert changed(QUICKSTART, f"grid.unit={text}").grid.unit == ("nac", "nalu")
 

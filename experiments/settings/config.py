@@ -216,9 +216,9 @@ def number(field: str, text: str, kind: type) -> Any:
 
 
 def parse_tuple(field: str, text: str, example: tuple) -> tuple:
-    """The text as a tuple: ``a,b`` of names, ``1,2`` or ``(1,2),(3,4)`` of numbers."""
+    """The text as a tuple: ``a,b`` of names, quoted or not, ``1,2`` or ``(1,2),(3,4)`` of numbers."""
     if example and isinstance(example[0], str):
-        names = tuple(name.strip() for name in text.strip("()[] ").split(",") if name.strip())
+        names = tuple(name for part in text.strip("()[] ").split(",") if (name := part.strip(" '\"")))
         if not names:
             raise ConfigError(f"{field} must be a list of names, got {text!r}")
         return names
