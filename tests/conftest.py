@@ -5,6 +5,7 @@ import gc
 import importlib.metadata
 import os
 import signal
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -77,12 +78,14 @@ def bounded_memory():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def own_results(request):
-    """Forgets what a file's own cached functions hold when it is through."""
+def own_results():
+    """Forgets what cached functions of the tests hold when a file is through: its own, and those of what it shares."""
     yield
-    for function in vars(request.module).values():
-        if hasattr(function, "cache_clear") and function.__module__ == request.module.__name__:
-            function.cache_clear()
+    for module in list(sys.modules.values()):
+        if Path(getattr(module, "__file__", None) or "/").parent == Path(__file__).parent:
+            for function in vars(module).values():
+                if hasattr(function, "cache_clear") and function.__module__ == module.__name__:
+                    function.cache_clear()
 
 
 def forget_programs():

@@ -152,7 +152,7 @@ def no_canvases(spec, images, seed):
     return jnp.zeros((spec.canvas, spec.canvas, spec.num_canvases), jnp.uint8), jnp.zeros(spec.num_canvases, jnp.int32)
 
 
-LITTLE = {"data": "embedded", "num_canvases": 10, "num_sequences": 10, "num_programs": 10, "lengths": (2,)}
+LITTLE = {"data": "embedded", "num_canvases": 10, "num_sequences": 10, "num_programs": 10, "lengths": (2, 3)}
 
 
 @pages(lambda page: not page.endswith(QUICK))
@@ -263,6 +263,15 @@ def test_numbers_of_the_command_line_reach_the_schedule():
 @pytest.mark.parametrize("text", ["nac,nalu", "nac, nalu", "(nac,nalu)", "nac,nalu,", "('nac', 'nalu')", '["nac", "nalu"]'])
 def test_an_axis_is_a_list_of_names(text):
     assert changed(QUICKSTART, f"grid.unit={text}").grid.unit == ("nac", "nalu")
+
+
+@pytest.mark.parametrize("text", ["'nac", "nac'", "'nac\""])
+def test_a_quote_without_another_is_part_of_a_name(text):
+    assert f"unknown unit {text!r}" in refusal(QUICKSTART, f"grid.unit={text}")
+
+
+def test_an_empty_name_between_quotes_is_a_value():
+    assert changed(QUICKSTART, "grid.unit='',nac").grid.unit == ("", "nac")
 
 
 def test_an_axis_of_one_value_is_a_list_all_the_same():

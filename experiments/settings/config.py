@@ -7,6 +7,7 @@ stands for its path. ``--config.grid.x=v1,v2`` changes an axis of the grid, or a
 import ast
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -218,7 +219,7 @@ def number(field: str, text: str, kind: type) -> Any:
 def parse_tuple(field: str, text: str, example: tuple) -> tuple:
     """The text as a tuple: ``a,b`` of names, quoted or not, ``1,2`` or ``(1,2),(3,4)`` of numbers."""
     if example and isinstance(example[0], str):
-        names = tuple(name for part in text.strip("()[] ").split(",") if (name := part.strip(" '\"")))
+        names = tuple(unquoted(name.strip()) for name in text.strip("()[] ").split(",") if name.strip())
         if not names:
             raise ConfigError(f"{field} must be a list of names, got {text!r}")
         return names
@@ -229,6 +230,11 @@ def parse_tuple(field: str, text: str, example: tuple) -> tuple:
         return tuple(parse(field, part.strip(), first) for part in text.split(",") if part.strip())
     value = literal(field, text)
     return value[0] if len(value) == 1 and isinstance(value[0], tuple) else value
+
+
+def unquoted(name: str) -> str:
+    """A name without the quotes around it, if there is one at each end."""
+    return name[1:-1] if re.fullmatch(r"'.*'|\".*\"", name) else name
 
 
 def literal(field: str, text: str) -> tuple:
