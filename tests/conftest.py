@@ -15,13 +15,12 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):  # 0.12 knows no su
     # The many small programs of tests then compile in two thirds of the time; scripts/test_versions is without it.
     os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ['XLA_FLAGS']}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # JAX's own switch, here and in the commands that tests start
 
 import jax
 import pytest
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it starts in the background
-HASTE = "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ  # scripts/test_versions compiles as runs do
-jax.config.update("jax_disable_most_optimizations", HASTE)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -48,11 +47,14 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="module")
 def optimized():
-    """Compiles as runs do: for files that train for long, or compare to the bit with other processes."""
+    """Compiles as runs do, here and in the commands that tests start: for what trains long, and for faults of runs."""
+    before, haste = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"], jax.config.read("jax_disable_most_optimizations")
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "0"
     jax.config.update("jax_disable_most_optimizations", False)
     forget_programs()
     yield
-    jax.config.update("jax_disable_most_optimizations", HASTE)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = before
+    jax.config.update("jax_disable_most_optimizations", haste)
     forget_programs()
 
 

@@ -120,14 +120,15 @@ def of_networks(page):
 
 
 def facts_of(config):
-    """What trains a cell, but for sizes: its network as a whole; its reader, its optimizer, its penalties one by one."""
+    """What trains a cell, but for sizes: task, unit and cell together; reader, readout, optimizer, penalties one by one."""
     names = {path: value for path, value in leaves(config) if isinstance(value, str)}
-    network = [(path, name) for path, name in names.items() if path.startswith("network.") and "reader" not in path]
+    task, together = config.task.name, [names.get(path) for path in ("unit.name", "network.name", "network.cell")]
+    network = {(task, path, name) for path, name in names.items() if path.startswith("network.") and "reader" not in path}
     others = {
         (path, name) for path, name in names.items() if path.startswith(("unit.", "network.reader", "learner", "optimizer"))
     }
     penalties = {("penalty", name) for name in config.penalties}
-    return frozenset(others | penalties | {("network", config.task.name, names.get("unit.name"), *network)})
+    return frozenset(others | penalties | network | {(task, *together)})
 
 
 def new_networks(page):

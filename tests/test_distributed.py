@@ -19,7 +19,6 @@ from experiments.faults import ConfigError
 from experiments.running.address import Address, address
 from experiments.settings.pages import CONFIGS
 
-pytestmark = pytest.mark.usefixtures("optimized")
 STEPS, CELL = 2000, "linear-sub"
 COMMAND = [f"--config={CONFIGS / 'quickstart.py'}", "--config.grid.operation=sub", "--config.grid.unit=linear"]
 COMMAND += ["--config.num_seeds=3", f"--config.num_steps={STEPS}", "--config.eval_every=50"]

@@ -19,7 +19,7 @@ from experiments.running.locks import held, is_held
 from experiments.running.stopping import SignalHandler
 from experiments.settings.pages import CONFIGS, own_code
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized")]
+pytestmark = pytest.mark.slow
 
 COMMAND = [f"--config={CONFIGS / 'quickstart.py'}", "--config.eval_every=100"]
 FILES = ("config.json", "metrics.jsonl", "params.npz", "result.json", "seeds.csv")

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from experiments.settings.pages import CONFIGS
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized")]
+pytestmark = pytest.mark.slow
 
 RUN = [sys.executable, "-m", "experiments.run"]
 SMALL = [f"--config.{change}" for change in ("num_seeds=4", "num_steps=6", "eval_every=2", "learner.batch_size=2")]

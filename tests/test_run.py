@@ -36,7 +36,7 @@ from experiments.settings.grid import cells
 from experiments.settings.pages import CONFIGS, load
 from nalu_jax.training.random import Purpose, key_at
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized")]
+pytestmark = pytest.mark.slow
 
 ROOT = CONFIGS.parent
 RUN = [sys.executable, "-m", "experiments.run"]
@@ -448,7 +448,7 @@ def test_a_cell_of_a_grid_over_the_learning_rate_is_the_run_at_that_learning_rat
 
 
 def test_cells_that_train_together_are_shown_in_one_line_with_the_seeds_of_all(swept):
-    line = r"^1/1 linear-sub \(3 cells\): step ([\d,]+) of 1,950, .*solved \d+/15, \d+ diverged$"
+    line = r"^1/1 linear-sub \(3 cells\): step ([\d,]+) of 1,950, .*solved \d+/15, \d+ diverged(?:; \S+ seed-steps/s)?$"
     assert {"100", "1,900", "1,950"} <= set(re.findall(line, swept.said.out, re.M))
     assert re.search(r"^1/1 linear-sub \(3 cells\): solved \d+/15, \d+ diverged after 1,950 steps", swept.said.out, re.M)
 

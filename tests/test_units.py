@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 
 import flax.linen as nn
 import jax
@@ -56,9 +56,13 @@ def test_a_unit_has_the_shapes_of_a_dense_layer(name, leading):
 @each_unit
 def test_axis_0_is_the_transposed_layout(name):
     x = inputs_of(name)
-    columns = jax.jit(partial(apply, UNITS[name](FEATURES, axis=0)))(params_of(name), x.T)
+
+    @jax.jit  # one program: half the time of two
+    def both(params, x):
+        return apply(UNITS[name](FEATURES, axis=0), params, x.T), apply(UNITS[name](FEATURES), params, x)
+
     # Close, not equal: another layout may sum in another order.
-    rows = jax.jit(partial(apply, UNITS[name](FEATURES)))(params_of(name), x)
+    columns, rows = both(params_of(name), x)
     np.testing.assert_allclose(columns.T, rows, rtol=1e-5, atol=1e-6)
 
 
