@@ -22,10 +22,10 @@ RUN = [sys.executable, "-m", "experiments.run"]
 SMALL = [f"--config.{change}" for change in ("num_seeds=4", "num_steps=6", "eval_every=2", "learner.batch_size=2")]
 DENSE = [*SMALL, "--config.task.lengths=1,10,30", "--config.task.num_sequences=40"]
 DENSE += ["--config.grid.dense.cell=rnn_tanh", "--config.grid.dense.readout=dense"]
-SEQUENCES = [*DENSE, "--config.parts=dense"]
+SEQUENCES = [*DENSE, "--config.parts=dense,exact"]
 RNN = "rnn_tanh-readout=dense"
 CANVASES = [*SMALL, "--config.task.num_canvases=50", "--config.grid.unit=nac,sigmoid_linear"]
-CANVASES += ["--config.reports=summary,last_layers"]  # the pictures are those of sequences
+CANVASES += ["--config.reports=summary,last_layers,curves,weights"]
 
 
 class Finished(NamedTuple):
@@ -64,8 +64,8 @@ def rows_of(path):
 def test_a_run_on_sequences_ends_with_a_table_of_errors_at_each_length(counted):
     assert (counted.code, counted.err) == (0, "")
     table = counted.out[counted.out.index("cell ") :].splitlines()
-    assert table[0].split() == ["cell", "readout", "accuracy", "MAE", "10", "MAE", "30"]
-    assert [line.split()[0] for line in table[1:4]] == ["rnn_tanh", "constant", "true"]
+    assert table[0].split() == ["cell", "readout", "accuracy", "MAE", "10", "MAE", "30", "success", "30"]
+    assert [line.split()[0] for line in table[1:5]] == ["rnn_tanh", "exact_sum", "constant", "true"]
 
 
 def test_a_run_on_sequences_leaves_tables_and_pictures(counted):
@@ -117,6 +117,11 @@ def test_a_run_on_canvases_ends_with_a_table_of_accuracies(on_canvases):
         accuracies = sorted(float(seed["extrapolation_accuracy"]) for seed in seeds)
         found = [float(row[f"extrapolation_accuracy_{name}"]) for name in ("low", "median", "high")]
         assert found == pytest.approx([accuracies[0], np.median(accuracies), accuracies[-1]], rel=1e-4)
+
+
+def test_a_run_on_canvases_leaves_curves_and_weights(on_canvases):
+    left = {path.name for path in on_canvases.folder.iterdir()}
+    assert left >= {f"{name}.{end}" for name in ("curves", "weights") for end in ("png", "pdf", "svg")}
 
 
 def test_a_run_on_canvases_leaves_the_table_of_last_layers(on_canvases):

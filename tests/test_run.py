@@ -640,15 +640,35 @@ def test_reports_are_written_again_from_a_finished_run_byte_for_byte(finished, t
         assert (again / name).read_bytes() == (finished.folder / name).read_bytes(), name
 
 
+def kept_of(finished, folder, *names):
+    """A folder with no more than these files of a run."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes((finished.folder / name).read_bytes())
+    return folder
+
+
 def test_of_a_folder_with_no_more_than_config_and_seeds_the_tables_are_written(finished, capsys, tmp_path):
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    for name in ("config.json", "seeds.csv"):
-        (kept / name).write_bytes((finished.folder / name).read_bytes())
+    kept = kept_of(finished, tmp_path / "kept", "config.json", "seeds.csv")
     said = report(capsys, kept)
     assert said.code == 0 and "curves is left as it is: it needs " in said.out
     assert (kept / "summary.csv").read_bytes() == (finished.folder / "summary.csv").read_bytes()
-    assert not (kept / "curves.png").exists()
+    assert not any((kept / name).exists() for name in ("curves.png", "scores.md", "untrained.csv"))
+
+
+def test_with_the_errors_of_untrained_networks_the_scores_are_written_again(finished, capsys, tmp_path):
+    kept = kept_of(finished, tmp_path / "kept", "config.json", "seeds.csv", "untrained.csv")
+    assert report(capsys, kept).code == 0
+    for name in ("scores.md", "untrained.csv"):
+        assert (kept / name).read_bytes() == (finished.folder / name).read_bytes()
+    text = (kept / "untrained.csv").read_text()
+    for damaged, said in (
+        (text.replace("mul,", "mul,x"), "could not convert"),
+        (text + text.splitlines()[-1], "stands there twice"),
+    ):
+        (kept / "untrained.csv").write_text(damaged)
+        found = report(capsys, kept)
+        assert found.code == 2 and f"{kept / 'untrained.csv'} is damaged (" in found.err and said in found.err
 
 
 def test_a_folder_that_is_no_run_has_no_reports(capsys, tmp_path):
@@ -738,4 +758,5 @@ def test_a_page_that_says_nothing_of_reports_has_summary_and_curves(run, tmp_pat
     assert count == 1 and run(f"--config={page}", f"--workdir={tmp_path / 'run'}", *flags(settings=settings)).code == 0
     tables = {f"summary.{kind}" for kind in ("csv", "md", "tex")}
     found = {path.name for path in (tmp_path / "run").iterdir() if path.is_file()}
-    assert found == tables | {"seeds.csv", "curves.png", "curves.pdf", "curves.svg", "index.html", "config.json", "complete"}
+    rows = {"seeds.csv", "untrained.csv"}
+    assert found == tables | rows | {"curves.png", "curves.pdf", "curves.svg", "index.html", "config.json", "complete"}

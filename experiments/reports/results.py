@@ -187,11 +187,13 @@ def read_run(folder: Path, config: Config | None = None, *, say: Callable[[str],
 
     Raises ConfigError for a folder that is no run, and Damaged for a damaged file.
     """
-    page, shared = "", []
+    page, shared, untrained = "", [], []
     if config is None:
         config, page = read_config(folder)
         if (folder / "seeds.csv").exists() and not any(folder.glob("*/config.json")):
             shared = read_csv(folder / "seeds.csv")
+            if (folder / "untrained.csv").exists():
+                untrained = read_csv(folder / "untrained.csv")
     axes, found = axes_of(config), []
     for cell in cells(config):
         values = {axis: cell.axes.get(axis, "") for axis in axes}
@@ -202,11 +204,12 @@ def read_run(folder: Path, config: Config | None = None, *, say: Callable[[str],
                 raise
             say(str(error))
             continue
-        rows = [row for row in shared if all(row.get(axis) == str(plain(value)) for axis, value in values.items())]
+        rows = of_cell(shared, values)
         if parts:
             found.append(joined(parts))
         elif rows:
-            found.append(result_of(cell, values, rows, {}, Files(folder / cell.name)))
+            result = {"untrained": untrained_of(of_cell(untrained, values), values, folder / "untrained.csv")}
+            found.append(result_of(cell, values, rows, result, Files(folder / cell.name)))
     return FinishedRun(folder, config, found, page)
 
 
@@ -252,7 +255,24 @@ def result_of(
     task = task_of(cell.config)
     rows = [{name: value for name, value in row.items() if name not in values} for row in rows]
     known = {"steps": cell.config.num_steps, "threshold": task.threshold, "untrained": {}}
-    return CellResult(values, cell, task, rows, known | (result or {"predictors": task.predictors()}), files)
+    if "predictors" not in result:
+        known["predictors"] = task.predictors()
+    return CellResult(values, cell, task, rows, known | result, files)
+
+
+def of_cell(rows: list[dict[str, str]], values: dict[str, Any]) -> list[dict[str, str]]:
+    """The rows of one cell among those of all, by its values of the axes."""
+    return [row for row in rows if all(row.get(axis) == str(plain(value)) for axis, value in values.items())]
+
+
+def untrained_of(rows: list[dict[str, str]], values: dict[str, Any], path: Path) -> dict[str, float]:
+    """The errors of a cell's untrained networks, by metric, from its row; none if it has none. Raises Damaged."""
+    if len(rows) > 1:
+        raise Damaged(f"{path} is damaged (a cell stands there twice)")
+    try:
+        return {name: float(text) for row in rows for name, text in row.items() if name not in values}
+    except (TypeError, ValueError) as error:
+        raise Damaged(f"{path} is damaged ({error})") from error
 
 
 def joined(parts: list[CellResult]) -> CellResult:

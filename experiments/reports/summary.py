@@ -26,10 +26,13 @@ OF_SUCCESS = ("success", "solved at, median", "solved at, mean", "sparsity error
 
 
 def write(run: FinishedRun, folder: Path) -> None:
-    """Writes summary.{csv,md,tex}, a row a cell, and seeds.csv, a row a seed."""
+    """Writes summary.{csv,md,tex}, a row a cell; seeds.csv, a row a seed; untrained.csv, errors that scores refer to."""
     rows = summary_rows(run)
     write_csv(folder / "summary.csv", rows)
     write_csv(folder / "seeds.csv", [result.axes | row for result in run.cells for row in result.rows])
+    untrained = [result.axes | all_digits(errors) for result in run.cells if (errors := result.result["untrained"])]
+    if untrained:
+        write_csv(folder / "untrained.csv", untrained)
     formatted = formatted_rows(run, rows)
     of_cells = rows[: len(run.cells)]
     seeds, steps = (between([row[name] for row in of_cells]) for name in ("seeds", "steps"))
@@ -46,6 +49,11 @@ def write(run: FinishedRun, folder: Path) -> None:
     if shares:
         caption.append(f"Median over seeds [lowest, highest]: {', '.join(shares)}.")
     write_table(folder / "summary", formatted, " ".join(caption))
+
+
+def all_digits(errors: dict[str, float]) -> dict[str, np.float64]:
+    """Errors as they stand in a CSV file from which scores come out the same."""
+    return {name: np.float64(error) for name, error in errors.items()}
 
 
 def screen(run: FinishedRun) -> Table:
