@@ -15,7 +15,9 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):  # 0.12 knows no su
     # The many small programs of tests then compile in two thirds of the time; scripts/test_versions is without it.
     os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ['XLA_FLAGS']}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # JAX's own switch, here and in the commands that tests start
+# Switches of JAX's own, here and in the commands that tests start: no optimization, no tracebacks in what is compiled.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 
 import jax
 import pytest

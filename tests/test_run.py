@@ -685,6 +685,16 @@ def test_a_folder_of_another_version_is_refused_in_a_sentence(capsys, tmp_path):
     assert said.code == 2 and said.err == f"error: {tmp_path} is no run: its config.json holds no config\n"
 
 
+@pytest.mark.parametrize(("first", "written"), [(0.0, [1, 2]), (1000.0, [2])])
+def test_reports_are_written_as_cells_finish_unless_that_takes_a_run_too_long(run, tmp_path, monkeypatch, first, written):
+    found = []
+    monkeypatch.setattr(experiment, "FIRST_REPORTS", first)
+    monkeypatch.setattr(experiment, "write_reports", lambda finished, *others: found.append(len(finished.cells)) or [])
+    settings = SETTINGS | {"num_steps": 100, "grid.unit": "linear,relu6", "grid.operation": "sub", "reports": "summary"}
+    assert run(QUICKSTART, f"--workdir={tmp_path / 'run'}", *flags(settings=settings)).code == 0
+    assert found == written
+
+
 def test_a_report_that_a_finished_run_lacks_files_for_is_named(finished, run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(finished.folder, copy)

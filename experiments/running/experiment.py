@@ -40,6 +40,7 @@ from nalu_jax.storage.files import write_atomic
 from nalu_jax.training.selftest import check_numbers
 
 REPORT_SHARE = 0.05  # of the time of a run that reports on its way may take
+FIRST_REPORTS = 1.0  # seconds that the first ones are taken to take, so that a run of seconds draws its pictures once
 CODE = ("source", "page")  # of an environment
 # Trains the works of an experiment at these places of its list, unless others do, and notes those that fail.
 Engine: TypeAlias = Callable[["Experiment", list[int], dict[str, Any]], None]
@@ -116,7 +117,7 @@ class Experiment:
         self.logdir = overview_of(workdir, len({job.name for work in works for job in work.jobs}))
         self.trained = 0
         self.failed: dict[str, BaseException] = {}  # what has failed, by folder
-        self.reported, self.took = time.monotonic(), 0.0  # when reports were written last, and how long that took
+        self.reported, self.took = time.monotonic(), FIRST_REPORTS  # when reports were written last, and how long that took
 
     def run(self) -> int:
         """Trains what is not finished and nobody else trains, and returns the exit code. Raises Interrupted at a signal."""
