@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 from collections import ChainMap
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,12 @@ def unit_options(**options: Any) -> dict[str, Any]:
 
 def outputs_of(unit: Unit) -> int:
     """Number of a unit's outputs: its features, or twice as many."""
+    return traced_outputs(cast(Hashable, unit))  # as a Flax module is, although not by its type
+
+
+@functools.lru_cache(1024)  # a grid of a thousand cells asks as often, of few units
+def traced_outputs(unit: Any) -> int:
+    """The same, by shapes alone."""
     outputs, _ = jax.eval_shape(unit.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct((2, 1), jnp.float32))
     return outputs.shape[0]
 
@@ -70,7 +76,7 @@ def unit_fields() -> Mapping[str, Any]:
     return fields_of_any(tuple(UNITS.values()))
 
 
-@functools.cache  # a grid of a thousand cells asks as often
+@functools.cache  # as often, too
 def fields_of_any(constructors: tuple[Callable[..., Unit], ...]) -> Mapping[str, Any]:
     """The fields of units, each with its default in the first that has it."""
     return dict(ChainMap(*(fields_of(constructor(1)) for constructor in constructors)))
