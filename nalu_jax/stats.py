@@ -168,8 +168,8 @@ def agrees(ours: Count, published: Count | None) -> Verdict:
     return Verdict(DIFFERS if p < 1 - CONFIDENCE else AGREES, p)
 
 
-def covers(ours: Interval, published: float) -> Verdict:
-    """Whether our interval of a mean or a median covers a published number, which is taken for exact.
+def covers(ours: Interval, published: float, rounding: float = 0.0) -> Verdict:
+    """Whether our interval of a mean or a median covers a published number, which is taken for exact but for its rounding.
 
     It is not, so that more than 5 % of the repetitions of equal experiments differ: of as many seeds about one in six.
     "not published" for NaN, and "undecided" if ours has no interval.
@@ -178,7 +178,7 @@ def covers(ours: Interval, published: float) -> Verdict:
         return Verdict(NOT_PUBLISHED)
     if math.isnan(ours.low) or math.isnan(ours.high):
         return Verdict(UNDECIDED)
-    return Verdict(AGREES if ours.low <= published <= ours.high else DIFFERS)
+    return Verdict(AGREES if ours.low - rounding <= published <= ours.high + rounding else DIFFERS)
 
 
 def checked(values: ArrayLike, name: str) -> np.ndarray:

@@ -107,6 +107,25 @@ def test_a_number_parses_and_lies_in_its_interval(name):
             assert number.low <= number.value <= number.high
 
 
+@pytest.mark.parametrize(
+    ("printed", "rounding"),
+    [
+        ("1000000", 5e4),  # stands for 1.0e6
+        ("1001000", 500.0),
+        ("9000", 50.0),
+        ("17", 0.5),
+        ("5", 0.5),
+        ("3.4e-4", 5e-6),
+        ("0.00128", 5e-6),
+        (">999", 0.5),
+        ("-1.5", 0.05),
+    ],
+)
+def test_a_number_is_known_to_half_a_unit_of_its_last_digit(printed, rounding):
+    number = table("trask_2018_table_7")[0]._replace(printed=printed)
+    assert number.rounding == pytest.approx(rounding)
+
+
 @pytest.mark.parametrize("name", WITH_NUMBERS)
 def test_every_note_of_the_index_is_about_a_number(name):
     for note in index()["tables"][name].get("notes", ()):

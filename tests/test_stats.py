@@ -215,6 +215,13 @@ def test_an_interval_covers_a_published_number_or_not(interval, published, word)
     assert str(covers(Interval(*interval), published)) == word
 
 
+def test_a_published_number_is_known_to_its_rounding():
+    # Of the NMU on a - b 1.0e6 is published as the median step of success, and 1,001,000 is what all seeds say.
+    ours = Interval(1.001e6, 1.001e6, 1.002e6)
+    assert [covers(ours, 1e6, rounding).word for rounding in (0, 999, 1000, 5e4)] == ["differs"] * 2 + ["agrees"] * 2
+    assert [covers(ours, 1.003e6, rounding).word for rounding in (999, 1000)] == ["differs", "agrees"]
+
+
 def test_a_verdict_without_a_p_value_is_its_word():
     assert str(Verdict("differs")) == "differs"
 

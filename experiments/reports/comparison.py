@@ -39,7 +39,8 @@ CAPTIONS = {
     "{remarks}",
 }
 OF_MEANS = (
-    "Of solved seeds. The verdict says whether our 95 % interval covers the published number, which has one of its own."
+    "Of solved seeds. The verdict says whether our 95 % interval covers the published number, give or take half a unit of "
+    "its last digit; it has an interval of its own."
 )
 
 
@@ -161,7 +162,8 @@ def numbers_of(result: CellResult, name: str) -> list[Compared]:
         values = values[np.isfinite(values)]  # networks that declare no weights have no sparsity error
         ours = estimate(values) if values.size else Interval(NAN, NAN, NAN)
         if number is not None and not math.isnan(ours.estimate):
-            found.append(Compared(axes, heading, ours, solved.successes, number, stats.covers(ours, number.value)))
+            verdict = stats.covers(ours, number.value, number.rounding)
+            found.append(Compared(axes, heading, ours, solved.successes, number, verdict))
     return found
 
 

@@ -80,6 +80,14 @@ class Number(NamedTuple):
     seeds: int | None
     note: str  # what is known to be wrong with it
 
+    @property
+    def rounding(self) -> float:
+        """Half a unit of its last printed digit. Of a whole number two digits count at least: 1000000 stands for 1.0e6."""
+        mantissa, _, exponent = self.printed.lstrip("<>-").partition("e")
+        whole, _, decimals = mantissa.partition(".")
+        zeros = 0 if decimals else min(len(whole) - len(whole.rstrip("0")), max(len(whole) - 2, 0))
+        return 0.5 * 10.0 ** (zeros - len(decimals) + int(exponent or 0))
+
 
 @functools.cache
 def tables() -> dict[str, Table]:
