@@ -393,6 +393,7 @@ TINY = [
     "--config.num_steps=100",
     "--config.grid.unit=linear",
     "--config.grid.operation=add",
+    "--config.reports=summary",  # pictures take longer than the training
 ]
 
 

@@ -22,7 +22,7 @@ from experiments.settings.pages import CONFIGS
 STEPS, CELL = 2000, "linear-sub"
 COMMAND = [f"--config={CONFIGS / 'quickstart.py'}", "--config.grid.operation=sub", "--config.grid.unit=linear"]
 COMMAND += ["--config.num_seeds=3", f"--config.num_steps={STEPS}", "--config.eval_every=50"]
-COMMAND += ["--config.optimizer.learning_rate=0.03"]
+COMMAND += ["--config.optimizer.learning_rate=0.03", "--config.reports=summary"]
 SAME = ("seeds.csv", "summary.csv", f"{CELL}/seeds.csv", f"{CELL}/params.npz", f"{CELL}/metrics.jsonl")
 LIMIT = 120.0  # seconds in which any process must have ended
 

@@ -16,7 +16,8 @@ def reproduce(*arguments):
 
 @pytest.mark.slow
 def test_a_table_is_run_and_compared_from_its_name_alone(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("experiments.reproduce.QUICK", ("--config.num_seeds=2", "--config.num_steps=1000"))
+    quick = ("--config.num_seeds=2", "--config.num_steps=1000", "--config.reports=summary")
+    monkeypatch.setattr("experiments.reproduce.QUICK", quick)
     arguments = ["madsen_johansen_2020_simple", "--budget=quick", f"--workdir={tmp_path / 'simple'}"]
     assert reproduce(*arguments) == 0
     text = (tmp_path / "simple" / "comparison.md").read_text()
