@@ -99,11 +99,14 @@ def finished(folder: Path) -> "FinishedRun":
         run = read_run(folder)
         for result in run.cells:
             check_seeds(result)
-        shared = folder / "seeds.csv"
-        if shared.exists() and not any(result.files.seeds.exists() or result.parts for result in run.cells):
-            strangers = len(read_csv(shared)) - sum(len(result.rows) for result in run.cells)
-            if run.cells and strangers:
-                raise Damaged(f"{shared} is damaged ({strangers} of its rows are of no cell of config.json)")
+        if run.cells and not any(result.files.seeds.exists() or result.parts for result in run.cells):
+            rows = {
+                "seeds.csv": sum(len(result.rows) for result in run.cells),
+                "untrained.csv": sum(bool(result.result["untrained"]) for result in run.cells),
+            }
+            for name, of_cells in rows.items():
+                if (folder / name).exists() and (strangers := len(read_csv(folder / name)) - of_cells):
+                    raise Damaged(f"{folder / name} is damaged ({strangers} of its rows are of no cell of config.json)")
     except (Damaged, UnknownName) as error:
         raise ConfigError(str(error)) from error
     if not run.cells:
@@ -121,6 +124,8 @@ def check_seeds(result: "CellResult") -> None:
         name for name in ("seed", "solved", "solved_at", "diverged_at", *result.task.columns) if name not in columns
     ]:
         raise Damaged(f"{where} (they have no column {', '.join(missing)})")
+    if (untrained := result.result["untrained"]) and (missing := [m for m in result.task.columns if m not in untrained]):
+        raise Damaged(f"the untrained errors of {result.cell.name} are damaged (they have no column {', '.join(missing)})")
     seeds = columns["seed"].tolist()
     if len(set(seeds)) < len(seeds) or any(seed != seed or seed % 1 for seed in seeds):
         raise Damaged(f"{where} (a seed stands there twice, or is no whole number)")

@@ -18,8 +18,7 @@ from experiments.settings import build
 from experiments.settings.config import config_at, leaves, override, split_overrides
 from experiments.settings.grid import cells
 from experiments.settings.pages import CONFIGS, load, shipped
-from nalu_jax.registry import TASKS, UNITS
-from nalu_jax.tasks.base import TaskSpec
+from nalu_jax.registry import UNITS
 from nalu_jax.tasks.mnist_even_digits import MnistEvenDigits
 from nalu_jax.tasks.recurrent_arithmetic import RecurrentArithmetic
 from nalu_jax.tasks.static_arithmetic import StaticArithmetic
@@ -121,16 +120,14 @@ def of_networks(page):
 
 
 def facts_of(config):
-    """What trains a cell, but for sizes: kind of task, unit and cell together, and one by one all else with a name."""
+    """What trains a cell, but for sizes: its network as a whole; its reader, its optimizer, its penalties one by one."""
     names = {path: value for path, value in leaves(config) if isinstance(value, str)}
-    together = [names.get(path) for path in ("unit.name", "network.name", "network.cell")]
-    kind = [ancestor for ancestor in TASKS[config.task.name].__mro__ if issubclass(ancestor, TaskSpec)][-2]
-    network = {(kind, path, name) for path, name in names.items() if path.startswith("network.") and "reader" not in path}
+    network = [(path, name) for path, name in names.items() if path.startswith("network.") and "reader" not in path]
     others = {
         (path, name) for path, name in names.items() if path.startswith(("unit.", "network.reader", "learner", "optimizer"))
     }
     penalties = {("penalty", name) for name in config.penalties}
-    return frozenset(others | penalties | network | {(kind, *together), ("task", config.task.name)})
+    return frozenset(others | penalties | {("network", config.task.name, names.get("unit.name"), *network)})
 
 
 def new_networks(page):

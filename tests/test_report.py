@@ -20,6 +20,9 @@ def damaged(folder, change):
     return folder
 
 
+FIELDS = "are damaged (a row has more or fewer fields than the first)"
+
+
 def report(*arguments):
     return called(experiments.report, *arguments)
 
@@ -28,11 +31,8 @@ def report(*arguments):
     ("change", "sentence"),
     [
         (lambda text: b"", "seeds.csv is damaged (it has no rows)"),
-        (
-            lambda text: text[: text.index(b"\n", len(text) // 2) - 5],
-            "are damaged (a row has more or fewer fields than the",
-        ),
-        (lambda text: text.replace(b"\n", b",9\n", 3), "are damaged (a row has more or fewer fields than the"),
+        (lambda text: text[: text.index(b"\n", len(text) // 2) - 5], FIELDS),
+        (lambda text: text.replace(b"\n", b",9\n", 3), FIELDS),
         (lambda text: text[:500] + b"\xff\xfe" + text[500:], "seeds.csv is damaged ('utf-8' codec can't decode"),
         (lambda text: text.replace(b"0.0", b"abc", 1), "are damaged (could not convert string to float"),
         (lambda text: text.replace(b",solved,", b",sloved,", 1), "are damaged (they have no column solved)"),

@@ -665,10 +665,13 @@ def test_with_the_errors_of_untrained_networks_the_scores_are_written_again(fini
     for damaged, said in (
         (text.replace("mul,", "mul,x"), "could not convert"),
         (text + text.splitlines()[-1], "stands there twice"),
+        (text.replace("mul,", "mlu,", 1), "1 of its rows are of no cell of config.json"),
     ):
         (kept / "untrained.csv").write_text(damaged)
         found = report(capsys, kept)
         assert found.code == 2 and f"{kept / 'untrained.csv'} is damaged (" in found.err and said in found.err
+    (kept / "untrained.csv").write_text(text.replace("_mse", "_msd", 1))
+    assert report(capsys, kept).err.count("are damaged (they have no column extrapolation_mse)") == 1
 
 
 def test_a_folder_that_is_no_run_has_no_reports(capsys, tmp_path):
