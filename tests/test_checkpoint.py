@@ -352,7 +352,7 @@ for line in sys.stdin:
     if child == 0:
         for step in range(int(first), 10**9):
             checkpoints.save(step, state(step), {"metrics_size": 7 * step})
-    while not checkpoints.manifest_path(int(first)).exists():
+    while max(checkpoints.steps(), default=0) < int(first):  # the first itself may have been removed by now
         time.sleep(0.001)
     time.sleep(float(seconds))
     os.kill(child, signal.SIGKILL)
