@@ -1,7 +1,6 @@
 """The static arithmetic task: its subsets, ranges, batches and thresholds, and the solutions that it must accept."""
 
 import copy
-import functools
 import math
 from functools import cache
 
@@ -12,7 +11,7 @@ import pytest
 from scipy.stats import chisquare
 
 from nalu_jax.networks.stacks import two_layer
-from nalu_jax.tasks.ranges import Range, uniform_on
+from nalu_jax.tasks.ranges import Range
 from nalu_jax.tasks.static_arithmetic import StaticArithmetic, simulated_threshold
 from nalu_jax.tasks.subsets import Disjoint, Nested, Overlapping
 from nalu_jax.training.random import Purpose, key_at
@@ -316,97 +315,6 @@ def test_training_inputs_are_uniform_on_the_range():
     assert inputs.shape == (100, 128) and counts.sum() == inputs.size and chisquare(counts).pvalue > 0.001
 
 
-def numbers_of(monkeypatch, words, *intervals):
-    """What ``uniform_on`` makes of words, u32[n], on intervals of one width; float64 of float32."""
-    words = np.asarray(words, np.uint32)
-    monkeypatch.setattr(jax.random, "bits", lambda key, shape: jnp.asarray(words).reshape(shape))
-    lows, width = jnp.array([low for low, _ in intervals], jnp.float32), jnp.float32(intervals[0][1] - intervals[0][0])
-    draw = jax.jit(functools.partial(uniform_on, shape=words.shape))
-    return np.asarray(draw(jax.random.key(0), lows, width), np.float64)
-
-
-def parts_of(words):
-    """Which of the 2²³ parts of a range a word falls into: a word is 32 bits, and the upper 23 count."""
-    return np.asarray(words, np.uint32) // 2**9
-
-
-SOME_WORDS = np.random.RandomState(0).randint(0, 2**32, 100_000, np.uint64).astype(np.uint32)
-AT_THE_ENDS = np.uint32([0, 1, 2**9 - 1, 2**9, 2**32 - 2**9 - 1, 2**32 - 2**9, 2**32 - 2, 2**32 - 1])
-# All parts within 2000 of the middle, of which each has several words.
-AT_THE_MIDDLE = (2**31 + np.arange(-2000 * 2**9, 2000 * 2**9, 101)).astype(np.uint32)
-EACH_END = np.concatenate([AT_THE_ENDS, AT_THE_MIDDLE, SOME_WORDS])
-
-
-@pytest.mark.parametrize(("low", "high"), [(1, 2), (-2, 2), (0, 1), (-0.5, 0.5), (-4, -2), (0, 2.0**-10)])
-def test_numbers_are_the_middles_of_equal_parts_of_their_range(monkeypatch, low, high):
-    # Exactly, since the ends are powers of two, but for numbers so far from 0 that float32 rounds the middles.
-    middles = low + (high - low) * (parts_of(EACH_END) + 0.5) / 2**23
-    np.testing.assert_array_equal(numbers_of(monkeypatch, EACH_END, (low, high)), middles.astype(np.float32))
-
-
-@pytest.mark.parametrize(("low", "high"), [(1.1, 1.2), (-1.2, -1.1), (-0.2, -0.1), (0, 0.3), (10, 20), (-100, 37.3)])
-def test_numbers_are_the_middles_of_equal_parts_of_ranges_that_float32_rounds(monkeypatch, low, high):
-    middles = low + (high - low) * (parts_of(EACH_END) + 0.5) / 2**23
-    # The ends, the width, the product and the sum are rounded: each is off by no more than half a unit in its last place.
-    rounding = 2 * np.spacing(np.float32(max(abs(low), abs(high))))
-    np.testing.assert_allclose(numbers_of(monkeypatch, EACH_END, (low, high)), middles, rtol=0, atol=rounding)
-
-
-@pytest.mark.parametrize(
-    ("low", "high"), [(1, 2), (-2, 2), (1.1, 1.2), (-1.2, -1.1), (10, 20), (-20, -10), (-0.2, 0.2), (0, 0.3), (2, 6)]
-)
-def test_numbers_stay_within_their_range(monkeypatch, low, high):
-    numbers = numbers_of(monkeypatch, AT_THE_ENDS, (low, high))
-    assert np.float32(low) <= numbers.min() and numbers.max() <= np.float32(high)
-    assert (np.diff(numbers) >= 0).all()
-
-
-@pytest.mark.parametrize("high", [2, 1, 0.5])
-def test_numbers_on_a_range_around_zero_are_symmetric(monkeypatch, high):
-    np.testing.assert_array_equal(
-        numbers_of(monkeypatch, EACH_END, (-high, high)), -numbers_of(monkeypatch, ~EACH_END, (-high, high))
-    )
-
-
-@pytest.mark.parametrize("high", [2, 1, 0.5])
-def test_no_number_on_a_range_around_zero_is_zero(monkeypatch, high):
-    # Of 2²³ parts of [-high, high) the two in the middle, 2 high wide in all, have their middles high / 2²³ from 0.
-    numbers = numbers_of(monkeypatch, AT_THE_MIDDLE, (-high, high))
-    assert len(np.unique(numbers)) == 4000
-    assert sorted(set(np.sort(abs(numbers))[:4])) == [high * 2.0**-23]
-
-
-def test_half_a_part_stands_where_rounding_would_make_zero(monkeypatch):
-    # The middle of the part above the middle of the range is at 1/2 + 2⁻²⁴ of its width, where this range has its 0.
-    low = -0.5 - 2.0**-24
-    [number] = numbers_of(monkeypatch, [2**31], (low, low + 1))
-    assert number == 2.0**-24
-
-
-def test_the_numbers_of_a_key_are_those_of_its_bits():
-    key = key_at(Purpose.TRAINING, jnp.uint32(3), jnp.int32(5))
-    draw = functools.partial(uniform_on, lows=jnp.array([-2.0]), width=jnp.float32(4), shape=(5, 40))
-    expected = -2 + 4 * (parts_of(jax.random.bits(key, (5, 40))) + 0.5) / 2**23
-    np.testing.assert_array_equal(jax.jit(draw)(key), expected)
-
-
-def test_on_a_union_the_upper_bits_pick_the_interval_and_the_others_the_place_in_it(monkeypatch):
-    # 2²³ parts of the union are 2²² of each interval.
-    interval, part = np.divmod(parts_of(EACH_END), 2**22)
-    expected = np.where(interval == 0, -6, 2) + 4 * (part + 0.5) / 2**22
-    found = numbers_of(monkeypatch, EACH_END, (-6, -2), (2, 6))
-    np.testing.assert_array_equal(found, expected.astype(np.float32))
-
-
-@pytest.mark.parametrize("count", [2, 3, 5, 7, 9])
-def test_the_first_and_the_last_words_stay_within_the_first_and_the_last_interval_of_a_union(monkeypatch, count):
-    intervals = [(4.0 * i, 4.0 * i + 1) for i in range(count)]
-    numbers = numbers_of(monkeypatch, AT_THE_ENDS, *intervals)
-    first, last = numbers[:4], numbers[4:]
-    assert ((first >= 0) & (first < 1e-5)).all()
-    assert ((last <= 4 * count - 3) & (last > 4 * count - 3 - 1e-5)).all()
-
-
 def test_the_targets_of_a_training_batch_belong_to_its_inputs():
     batch = training_batch(0, 0)
     a, b = draw_of_seed(arithmetic(), 0).T.astype(np.float64) @ np.asarray(batch.inputs, np.float64)
@@ -471,8 +379,7 @@ def test_the_training_range_is_no_part_of_the_published_setting():
     assert arithmetic("mul", interpolation=(1, 1.5)).threshold == 0.160010658743333
 
 
-# Simulations of the definition, with subsets of the length that the data have: madsen_johansen.md, section 3.2. Theirs and
-# ours each err by 1 % or less.
+# Simulations of the definition, with subsets of the length that the data have. Theirs and ours each err by 1 % or less.
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,18 @@ from nalu_jax.types import Array
 
 
 def uniform_on(key: Array, lows: Array, width: Array, shape: tuple[int, ...]) -> Array:
-    """Float32 numbers, uniform on a union of intervals of one width: lows f32[intervals], width f32[] → f32[shape].
+    """Float32 numbers, uniform on a union of intervals of one width: lows f32[intervals], width f32[] → f32[shape]."""
+    return points_of(jax.random.bits(key, shape), lows, width)
+
+
+def points_of(words: Array, lows: Array, width: Array) -> Array:
+    """The points of a union of intervals that random words stand for: u32[...], lows f32[intervals], width f32[] → f32[...].
 
     They are the midpoints of 2²³ equal parts of the union, as far as float32 resolves them. None is 0, which has probability
     0 in a continuous distribution, and by which a seed that learns to divide would divide within a million rows: where
     rounding makes a 0, half a part replaces it.
     """
-    odd = (jax.random.bits(key, shape) >> 8 | 1).astype(jnp.int32).astype(jnp.float32)  # 1, 3, ..., 2²⁴ - 1
+    odd = (words >> 8 | 1).astype(jnp.int32).astype(jnp.float32)  # 1, 3, ..., 2²⁴ - 1
     if len(lows) == 1:
         return nonzero(lows[0] + width * 2.0**-24 * odd, width)
     # One draw serves both choices: its integer part picks the interval, its fraction the place in it.
