@@ -58,9 +58,10 @@ def reproduce(name: str, folder: Path, *, quick: bool, dry_run: bool = False) ->
 
     Raises ConfigError for a table that is not known, and for one that no page repeats.
     """
-    from experiments.reports.published import table, tables
+    from experiments.reports.comparison import comparable
+    from experiments.reports.published import tables
 
-    metrics, pages = {number.metric for number in table(name)}, tables()[name].pages
+    metric, pages = comparable(name), tables()[name].pages
     if not pages:
         raise ConfigError(f"no page repeats {name}: {tables()[name].missing}")
     folders = [folder / str(i + 1) for i in range(len(pages))] if len(pages) > 1 else [folder]
@@ -70,8 +71,8 @@ def reproduce(name: str, folder: Path, *, quick: bool, dry_run: bool = False) ->
         code = run.main([f"--workdir={workdir}", *command, *(["--dry_run"] if dry_run else [])])
         if code not in (DONE, INCOMPLETE):
             return code
-    scored = "score" in metrics and all("scores" in load(page.config).reports for page in pages)
-    if dry_run or not ("success_rate" in metrics or scored):
+    unscored = metric == "score" and not all("scores" in load(page.config).reports for page in pages)
+    if dry_run or metric is None or unscored:
         return DONE
     report.FLAGS.unparse_flags()
     return report.main([*map(str, folders), f"--out={folder}", f"--against={name}"])
@@ -84,8 +85,8 @@ def command_of(config: str, overrides: tuple[str, ...], *, quick: bool) -> list[
         return [f"--config={config}", *overrides]
     if preset == "paper":
         return [f"--config={page}", *overrides]
-    given = {override.partition("=")[0] for override in overrides}
-    return [f"--config={config}", *overrides, *(flag for flag in QUICK if flag.partition("=")[0] not in given)]
+    reduced = {flag.partition("=")[0] for flag in QUICK}
+    return [f"--config={config}", *(flag for flag in overrides if flag.partition("=")[0] not in reduced), *QUICK]
 
 
 def show_tables(console: Console) -> None:
@@ -99,6 +100,7 @@ def show_tables(console: Console) -> None:
             time = times.get(page.config.partition(":")[0], "")
             lines.append("    " + " ".join([f"--config={page.config}", *page.overrides]))
             lines += [f"        {time}"] if time else []
+        lines += [f"    It says: {known.says}"] if known.says else []
         lines += [f"    {known.missing}"] if known.missing else []
         console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 

@@ -56,6 +56,22 @@ def test_what_a_run_did_otherwise_than_published_is_said(tmp_path):
     assert "num_steps 5000 instead of 200000" in text and "optimizer.name sgd instead of adam" in text
 
 
+def test_beside_the_cells_of_a_picture_stands_what_the_paper_says_of_it(tmp_path):
+    cells = [
+        arithmetic(
+            tmp_path, {"unit": "nmu", "operation": "mul", "hidden_size": size}, solved_at=[5000, 6000, np.nan, np.nan]
+        )
+        for size in (2, 10)
+    ]
+    comparison.write_comparison(run_of(cells), tmp_path, "madsen_johansen_2020_hidden_size")
+    rows = read(tmp_path / "comparison.csv")
+    assert [(row["hidden_size"], row["what"], row["ours"], row["verdict"]) for row in rows] == [
+        (size, "success", "0.5", "not published") for size in ("2", "10")
+    ]
+    said = "The paper has a picture of them, and says: the NMU solves × with many more hidden units than it needs; "
+    assert said in (tmp_path / "comparison.md").read_text()
+
+
 def test_of_seeds_that_are_not_solved_nothing_is_compared_but_the_rate(tmp_path):
     run = run_of_units(tmp_path, nalu=0)
     [row] = [comparison.as_row(one) for one in comparison.compared(run, PRINTED)]

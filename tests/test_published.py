@@ -55,6 +55,7 @@ def test_a_table_says_what_it_is(name):
     assert entry.title and entry.place and entry.unit and entry.paper.arxiv
     assert entry.pages or entry.missing
     assert (table(name) == ()) == (entry.kind == "picture")
+    assert not entry.says or entry.kind in ("picture", "text"), "what has numbers needs no words"
 
 
 @pytest.mark.parametrize(

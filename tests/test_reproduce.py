@@ -36,6 +36,8 @@ def test_a_table_is_run_and_compared_from_its_name_alone(tmp_path, capsys, monke
         ("trask_2018_table_7", True),
         ("trask_2018_table_9", False),  # by its page's own report
         ("trask_2018_table_1", False),  # of two tasks
+        ("madsen_johansen_2020_hidden_size", True),  # a picture, of which the paper says something
+        ("madsen_johansen_2020_input_size", False),  # a picture and no word
     ],
 )
 def test_success_rates_and_scores_are_compared_unless_another_report_does_so(name, compared, tmp_path, monkeypatch):
@@ -61,15 +63,16 @@ def test_a_page_is_run_as_published_or_quick():
     paper = ("mnist_sum:paper", ("--config.parts=units",))
     assert command_of(*paper, quick=False) == ["--config=mnist_sum:paper", "--config.parts=units"]
     assert command_of(*paper, quick=True) == ["--config=mnist_sum", "--config.parts=units"]
-    quick = command_of("static_arithmetic", ("--config.num_seeds=50",), quick=True)
-    assert quick == ["--config=static_arithmetic", "--config.num_seeds=50", "--config.num_steps=20000"]
+    sizes = ("--config.grid.input_size=225,250", "--config.num_steps=15000000", "--config.num_seeds=50")
+    quick = command_of("static_arithmetic", sizes, quick=True)
+    assert quick == ["--config=static_arithmetic", sizes[0], "--config.num_seeds=10", "--config.num_steps=20000"]
 
 
 def test_all_tables_are_listed_with_what_repeats_them(capsys):
     assert reproduce("--list") == 0
     said = capsys.readouterr().out
     for name, known in tables().items():
-        assert f"{name}: " in said and known.missing in said
+        assert f"{name}: " in said and known.missing in said and known.says in said
         assert all(f"--config={page.config}" in said for page in known.pages)
 
 

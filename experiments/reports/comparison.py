@@ -88,19 +88,26 @@ def compared(run: FinishedRun, name: str) -> list[Compared]:
     Raises ConfigError for a table that is not known, that has neither, or that is of another task, and for a run of which
     there are none.
     """
-    metrics = {number.metric for number in table(name)}
-    if not metrics & COMPARABLE.keys():
-        known = [other for other in tables() if any(number.metric in COMPARABLE for number in table(other))]
-        raise ConfigError(f"{name} has no success rates or scores to compare with; these have: {', '.join(known)}")
+    if (metric := comparable(name)) is None:
+        known = ", ".join(filter(comparable, tables()))
+        raise ConfigError(f"{name} has no success rates or scores to compare with; these have: {known}")
     of_run = run.cells[0].cell.config.task.name
     of_table = {load(page.config).task.name for page in tables()[name].pages}
     if of_run not in of_table:
         raise ConfigError(f"{name} is of the task {' and '.join(sorted(of_table)) or 'of no page'}, the run of {of_run}")
-    metric = next(metric for metric in COMPARABLE if metric in metrics)
     found = COMPARABLE[metric](run, name)
     if not found:
         raise ConfigError(f"{name} has success rates, and no cell of {run.folder} has a threshold of success")
     return found
+
+
+def comparable(name: str) -> str | None:
+    """What a table is compared by: success rates, or else scores; those too that it shows in a picture and puts into words.
+
+    Raises ConfigError for a table that is not known.
+    """
+    metrics = {number.metric for number in table(name)}
+    return next((metric for metric in COMPARABLE if metric in metrics), "success_rate" if tables()[name].says else None)
 
 
 def rates(run: FinishedRun, name: str) -> list[Compared]:
@@ -224,10 +231,11 @@ def told(what: str, value: Interval, seeds: int | None) -> str:
 
 def caption(run: FinishedRun, published: Table, what: str) -> str:
     """What the table is, what to know of it, and in which fields the run differs from the page that repeats it."""
-    remarks = [published.remark, published.missing, *(changes(run, page) for page in published.pages[:1])]
-    said = " ".join(f"{remark.rstrip('.')}." for remark in remarks if remark)
+    said = f"The paper has a picture of them, and says: {published.says}" if published.says else ""
+    remarks = [said, published.remark, published.missing, *(changes(run, page) for page in published.pages[:1])]
+    sentences = " ".join(f"{remark.rstrip('.')}." for remark in remarks if remark)
     about = published.paper._asdict() | {"place": published.place, "title": published.title}
-    return CAPTIONS[what].format(**about, remarks=said).strip()
+    return CAPTIONS[what].format(**about, remarks=sentences).strip()
 
 
 def changes(run: FinishedRun, page: Page) -> str:

@@ -61,6 +61,7 @@ class Table(NamedTuple):
     pages: tuple[Page, ...]  # what reproduces it
     missing: str  # what stands in the way of a repetition
     remark: str  # what to know before comparing
+    says: str  # what the paper says of a picture in words
 
 
 class Number(NamedTuple):
@@ -128,9 +129,9 @@ def index() -> dict[str, Any]:
 def table_of(name: str, paper: Paper, entry: dict[str, Any]) -> Table:
     """The table of an entry of the index."""
     pages = tuple(Page(config, tuple(overrides)) for config, *overrides in entry.get("pages", ()))
-    missing, remark = (" ".join(entry.get(field, "").split()) for field in ("missing", "remark"))
+    missing, remark, says = (" ".join(entry.get(field, "").split()) for field in ("missing", "remark", "says"))
     place, title, kind, unit = (entry[field] for field in ("place", "title", "kind", "unit"))
-    return Table(name, paper, place, title, kind, unit, entry.get("seeds"), pages, missing, remark)
+    return Table(name, paper, place, title, kind, unit, entry.get("seeds"), pages, missing, remark, says)
 
 
 def number_of(row: dict[str, str]) -> Number:
