@@ -1,7 +1,7 @@
-"""Writes the table of claims into README.md: what the papers say, and what was measured here.
+"""Writes what the papers say and what was measured here: the claims into README.md, the main table into results/README.md.
 
-    python scripts/document_claims.py            # write it
-    python scripts/document_claims.py --check    # is the table in README.md what would be written now?
+    python scripts/document_claims.py            # write them
+    python scripts/document_claims.py --check    # are the tables there what would be written now?
 
 Every number is read, from experiments/published/ and from results/; only the words are written here.
 """
@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from experiments.reports.published import Number, table  # noqa: E402
 
-README = ROOT / "README.md"
+README, RESULTS = ROOT / "README.md", ROOT / "results" / "README.md"
 START, END = "<!-- What scripts/document_claims.py writes -->\n", "<!-- ends here -->\n"
 NAMES = {"nac": "NAC", "nac_mul": "NAC•", "nalu": "NALU", "nmu": "NMU", "linear": "linear", "relu": "ReLU", "tanh": "tanh"}
 
@@ -204,8 +204,8 @@ CLAIMS = (
 )
 
 
-def lines() -> Iterator[str]:
-    """The table, line by line."""
+def claims() -> Iterator[str]:
+    """The table of claims, line by line."""
     yield "| claim | published | measured here | verdict |"
     yield "|---|---|---|---|"
     for one in CLAIMS:
@@ -213,24 +213,30 @@ def lines() -> Iterator[str]:
         yield f"| {claim} | {one.published()} | {one.measured()} | {one.verdict} |"
 
 
-def updated(text: str) -> str:
-    """A text with the table of now between the two marks."""
-    before, _, rest = text.partition(START)
+def main_table() -> Iterator[str]:
+    """The success rates of static arithmetic at a glance, the first table of its comparison, line by line."""
+    text = (ROOT / "results" / "static_arithmetic" / "comparison.md").read_text(encoding="utf-8")
+    yield from text.partition("\n\n")[0].splitlines()
+
+
+def updated(path: Path, lines: Iterator[str]) -> str:
+    """The text of a file with the table of now between the two marks."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(START)
     _, mark, after = rest.partition(END)
     if not mark:
-        raise ValueError(f"README.md has no place for the table: {START.strip()} and {END.strip()}")
-    return before + START + "\n" + "\n".join(lines()) + "\n\n" + END + after
+        raise ValueError(f"{path} has no place for the table: {START.strip()} and {END.strip()}")
+    return before + START + "\n" + "\n".join(lines) + "\n\n" + END + after
 
 
 def main(arguments: list[str]) -> int:
-    """Writes README.md, or compares it, and returns the exit code."""
-    text = README.read_text(encoding="utf-8")
-    if arguments == ["--check"]:
-        if text != updated(text):
-            print("the table of claims in README.md is not what results/ says: run python scripts/document_claims.py")
+    """Writes the tables, or compares them, and returns the exit code."""
+    for path, lines in ((README, claims()), (RESULTS, main_table())):
+        text = updated(path, lines)
+        if arguments != ["--check"]:
+            path.write_text(text, encoding="utf-8")
+        elif text != path.read_text(encoding="utf-8"):
+            print(f"the table in {path} is not what results/ says: run python scripts/document_claims.py")
             return 1
-        return 0
-    README.write_text(updated(text), encoding="utf-8")
     return 0
 
 

@@ -18,6 +18,7 @@ from experiments.settings.pages import load
 
 RESULTS = Path(__file__).parent.parent / "results"
 SIMPLE, PRINTED = load("static_arithmetic:simple"), "madsen_johansen_2020_simple"
+MAIN = load("static_arithmetic")
 
 
 def read(path):
@@ -54,6 +55,25 @@ def test_what_a_run_did_otherwise_than_published_is_said(tmp_path):
     comparison.write_comparison(run, tmp_path, PRINTED)
     text = (tmp_path / "comparison.md").read_text()
     assert "num_steps 5000 instead of 200000" in text and "optimizer.name sgd instead of adam" in text
+
+
+def test_a_grid_over_operations_is_shown_at_a_glance_and_what_differs_in_bold(tmp_path):
+    solved = {("nac", "sub"): 0, ("nac", "add"): 4, ("relu", "add"): 2}
+    cells = [
+        arithmetic(
+            tmp_path, {"unit": unit, "operation": name}, page=MAIN, solved_at=[*[5000.0] * count, *[np.nan] * (4 - count)]
+        )
+        for (unit, name), count in solved.items()
+    ]
+    comparison.write_comparison(run_of(cells), tmp_path, "madsen_johansen_2020_all_models")
+    heading, _, nac, relu, *_ = (tmp_path / "comparison.md").read_text().splitlines()
+    assert [cell.strip() for cell in heading.strip("|").split("|")] == ["unit", "a + b", "a − b"]
+    # Published: NAC with 100 of 100 each, ReLU with 62; 0 of 4 beside 100 of 100 is no chance.
+    assert [cell.strip() for cell in nac.strip("|").split("|")] == ["NAC", "100 % (100 %)", "**0 % (100 %)**"]
+    assert [cell.strip() for cell in relu.strip("|").split("|")] == ["ReLU", "50 % (62 %)", ""]
+    one_operation = run_of_units(tmp_path, nmu=3, nalu=1)
+    comparison.write_comparison(one_operation, tmp_path, PRINTED)
+    assert (tmp_path / "comparison.md").read_text().splitlines()[0].split("|")[3].strip() == "ours"
 
 
 def test_beside_the_cells_of_a_picture_stands_what_the_paper_says_of_it(tmp_path):

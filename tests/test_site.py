@@ -80,14 +80,17 @@ def test_the_table_of_claims_is_what_the_results_say():
     assert document_claims.main(["--check"]) == 0
 
 
-def test_the_check_finds_a_number_that_was_changed_by_hand(monkeypatch, tmp_path, capsys):
-    text = (ROOT / "README.md").read_text()
-    monkeypatch.setattr(document_claims, "README", tmp_path / "README.md")
-    document_claims.README.write_text(text.replace("NAC 7.79", "NAC 7.78"))
+@pytest.mark.parametrize(
+    ("name", "number", "other"), [("README", "NAC 7.79", "NAC 7.78"), ("RESULTS", "52 % (62 %)", "62 % (62 %)")]
+)
+def test_the_check_finds_a_number_that_was_changed_by_hand(monkeypatch, tmp_path, capsys, name, number, other):
+    text, copy = getattr(document_claims, name).read_text(), tmp_path / "README.md"
+    monkeypatch.setattr(document_claims, name, copy)
+    copy.write_text(text.replace(number, other))
     assert document_claims.main(["--check"]) == 1
-    assert "run python scripts/document_claims.py" in capsys.readouterr().out
+    assert f"{copy} is not what results/ says: run python scripts/document_claims.py" in capsys.readouterr().out
     assert document_claims.main([]) == 0
-    assert document_claims.README.read_text() == text
+    assert copy.read_text() == text
 
 
 def claims():
