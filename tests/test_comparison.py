@@ -118,6 +118,21 @@ def test_pairs_of_units_differ_by_newcombes_interval(tmp_path):
     assert "| **+100 [+31, +100]** |" in (tmp_path / "differences.md").read_text()
 
 
+def test_of_more_than_eight_units_each_is_compared_with_the_best(tmp_path):
+    units = ("nalu", "nac", "nau", "nmu", "linear", "relu", "relu6", "nac_mul", "nac_mul_sigma")
+    run = run_of_units(tmp_path, **{unit: 4 if unit == "nmu" else i % 3 for i, unit in enumerate(units)})
+    differences.write(run, tmp_path)
+    pairs = read(tmp_path / "differences.csv")
+    assert len(pairs) == 9 * 8
+    by_hand = next(row for row in pairs if (row["unit"], row["less_unit"]) == ("nalu", "nmu"))
+    _, _, first, *others = (tmp_path / "differences.md").read_text().partition("\n\n")[0].splitlines()
+    assert len(others) == 7 and not any("NMU  " in line.split("|")[2] for line in [first, *others])
+    cells = [cell.strip() for cell in first.strip("|").split("|")]
+    assert cells[:3] == ["mul", "NALU", "NMU"]
+    low, high = (f"{100 * float(by_hand[end]):+.0f}".replace("-", "−") for end in ("low", "high"))
+    assert cells[3] == f"**−100 [{low}, {high}]**"
+
+
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [

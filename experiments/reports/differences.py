@@ -5,16 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from experiments.reports.figures import label_axis
-from experiments.reports.formats import write_table
+from experiments.reports.formats import write_tables
 from experiments.reports.results import CellResult, FinishedRun, write_csv
 from nalu_jax import stats
 from nalu_jax.stats import Count
 
 COMPARED = ("unit", "run")  # axes whose values are compared
-MOST = 8  # cells of a group that is shown as a table; all are in the CSV
+MOST = 8  # cells of a group of which all pairs are shown; those of a larger one are in the CSV
 CAPTION = (
     "Differences of success rates in per cent, the row less the column, with Newcombe's 95 % interval (1998, method 10); in "
     "bold where it leaves out 0. p-values of Fisher's exact test are in differences.csv."
+)
+TO_THE_BEST = (
+    "Differences of success rates in per cent to the cell with the highest, or the first of them, with Newcombe's 95 % "
+    "interval (1998, method 10); in bold where it leaves out 0. All pairs are in differences.csv."
 )
 
 
@@ -24,9 +28,12 @@ def write(run: FinishedRun, folder: Path) -> None:
     pairs = [pair(*cells) for group in groups for cells in itertools.permutations(group, 2)]
     if pairs:
         write_csv(folder / "differences.csv", pairs)
-    if rows := [row for group in groups if 1 < len(group) <= MOST for row in rows_of(group)]:
-        names = dict.fromkeys(name for row in rows for name in row)
-        write_table(folder / "differences", [{name: row.get(name, "") for name in names} for row in rows], CAPTION)
+    matrix = [row for group in groups if 1 < len(group) <= MOST for row in rows_of(group)]
+    names = dict.fromkeys(name for row in matrix for name in row)
+    to_best = [row for group in groups if len(group) > MOST for row in less_the_best(group)]
+    tables = [([{name: row.get(name, "") for name in names} for row in matrix], CAPTION), (to_best, TO_THE_BEST)]
+    if written := [(rows, caption) for rows, caption in tables if rows]:
+        write_tables(folder / "differences", written)
 
 
 def groups_of(run: FinishedRun) -> list[list[CellResult]]:
@@ -41,8 +48,20 @@ def groups_of(run: FinishedRun) -> list[list[CellResult]]:
 
 def rows_of(group: list[CellResult]) -> list[dict[str, str]]:
     """A row a cell of the group, and a column each for the others."""
-    told = {axis: label_axis(axis, v) for axis, v in group[0].axes.items() if v != "" and axis not in COMPARED}
-    return [told | {"less": name_of(one)} | {name_of(other): shown(one, other) for other in group} for one in group]
+    same = shared(group)
+    return [same | {"less": name_of(one)} | {name_of(other): shown(one, other) for other in group} for one in group]
+
+
+def less_the_best(group: list[CellResult]) -> list[dict[str, str]]:
+    """A row a cell of the group but for the one that is solved most often, from which they differ."""
+    best = max(group, key=lambda result: stats.success_rate(*count_of(result)).estimate)
+    rows = [(one, {"cell": name_of(one), "less": name_of(best), "difference": shown(one, best)}) for one in group]
+    return [shared(group) | row for one, row in rows if one is not best]
+
+
+def shared(group: list[CellResult]) -> dict[str, str]:
+    """What the cells of a group have in common."""
+    return {axis: label_axis(axis, v) for axis, v in group[0].axes.items() if v != "" and axis not in COMPARED}
 
 
 def name_of(result: CellResult) -> str:
