@@ -70,8 +70,8 @@ def write_comparison(run: FinishedRun, folder: Path, name: str) -> None:
 
 def at_a_glance(found: list[Compared]) -> list[dict[str, str]]:
     """A column for each operation of a grid over several, and a row for what else tells cells apart: 52 % (62 %)."""
-    rates = [one for one in found if one.what == "success"]
-    present = dict.fromkeys(one.axes.get("operation") for one in rates)
+    rates = [one for one in found if one.what == "success" and "operation" in one.axes]
+    present = dict.fromkeys(one.axes["operation"] for one in rates)
     operations = sorted(present, key=lambda name: list(OPERATIONS).index(name) if name in OPERATIONS else len(OPERATIONS))
     rows: dict[str, dict[str, str]] = {}
     for one in rates if len(operations) > 1 else []:
