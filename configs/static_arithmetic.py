@@ -16,7 +16,7 @@ The 2018 paper does not state its data; the preset takes x ~ U[0, 0.5], slices o
 a test on U[0, 2] beyond the training range. Nor does it state an optimizer for this task: for RMSProp, which many
 reimplementations use, add --config.optimizer.name=rmsprop --config.optimizer.learning_rate=1e-2.
 
-Time:     on two cores 10 to 50 minutes for a cell of 25 seeds; :simple and :trask minutes a cell
+Time:     on two cores 5 to 50 minutes for a cell of 25 seeds; :simple and :trask minutes a cell
 Command:  python -m experiments.run --config=configs/static_arithmetic.py:simple --workdir=runs/simple
 """
 

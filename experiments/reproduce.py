@@ -100,7 +100,7 @@ def show_tables(console: Console) -> None:
             time = times.get(page.config.partition(":")[0], "")
             lines.append("    " + " ".join([f"--config={page.config}", *page.overrides]))
             lines += [f"        {time}"] if time else []
-        lines += [f"    It says: {known.says}"] if known.says else []
+        lines += [f"    The paper says: {known.says}"] if known.says else []
         lines += [f"    {known.missing}"] if known.missing else []
         console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 

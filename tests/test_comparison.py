@@ -18,7 +18,7 @@ from experiments.settings.pages import load
 
 RESULTS = Path(__file__).parent.parent / "results"
 SIMPLE, PRINTED = load("static_arithmetic:simple"), "madsen_johansen_2020_simple"
-MAIN = load("static_arithmetic")
+MAIN, MAIN_TABLE = load("static_arithmetic"), "madsen_johansen_2020_all_models"
 
 
 def read(path):
@@ -65,12 +65,14 @@ def test_a_grid_over_operations_is_shown_at_a_glance_and_what_differs_in_bold(tm
         )
         for (unit, name), count in solved.items()
     ]
-    comparison.write_comparison(run_of(cells), tmp_path, "madsen_johansen_2020_all_models")
+    comparison.write_comparison(run_of(cells), tmp_path, MAIN_TABLE)
     heading, _, nac, relu, *_ = (tmp_path / "comparison.md").read_text().splitlines()
     assert [cell.strip() for cell in heading.strip("|").split("|")] == ["unit", "a + b", "a − b"]
     # Published: NAC with 100 of 100 each, ReLU with 62; 0 of 4 beside 100 of 100 is no chance.
     assert [cell.strip() for cell in nac.strip("|").split("|")] == ["NAC", "100 % (100 %)", "**0 % (100 %)**"]
     assert [cell.strip() for cell in relu.strip("|").split("|")] == ["ReLU", "50 % (62 %)", ""]
+    without = run_of([*cells, arithmetic(tmp_path, {"unit": "nmu"}, page=MAIN)])  # a part of a grid without operations
+    assert [row["unit"] for row in comparison.at_a_glance(comparison.compared(without, MAIN_TABLE))] == ["NAC", "ReLU"]
     one_operation = run_of_units(tmp_path, nmu=3, nalu=1)
     comparison.write_comparison(one_operation, tmp_path, PRINTED)
     assert (tmp_path / "comparison.md").read_text().splitlines()[0].split("|")[3].strip() == "ours"
